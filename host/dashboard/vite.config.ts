@@ -1,4 +1,4 @@
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
 
 // What the API and the browser name is in snake_case or stands in terser's list of the DOM; names in camelCase are the
 // dashboard's own, but for these of JSON Schema. So all of them can be short.
@@ -7,9 +7,26 @@ const SCHEMA_NAMES = ["anyOf", "allOf", "oneOf"];
 // `h` and not the automatic runtime: children are arguments, and no second `createElement` is taken along.
 const JSX = { jsxFactory: "jsxElement", jsxFragment: "jsxFragment" };
 
+/** `let` for `const`: one word for all that is declared packs smaller. */
+const LETS: Plugin = {
+  name: "lets",
+  renderChunk(code) {
+    const made = code.split("");
+    const walk = (node: unknown): void => {
+      if (!node || typeof node !== "object") return;
+      const { type, kind, start } = node as { type?: string; kind?: string; start: number };
+      if (type === "VariableDeclaration" && kind === "const") made.splice(start, 5, "l", "e", "t", "", "");
+      Object.values(node).forEach(walk);
+    };
+    walk(this.parse(code));
+    return { code: made.join(""), map: null };
+  },
+};
+
 // Everything is relative, so that the app can be mounted under any prefix; nothing is inlined, so that the strict CSP holds.
 export default defineConfig({
   base: "./",
+  plugins: [LETS],
   esbuild: {
     jsx: "transform",
     ...JSX,

@@ -46,13 +46,14 @@ class File:
 @cache
 def _file(path: Path, changed_ns: int) -> File:
     """`changed_ns`: when it was written, so that a file that is built anew is read anew."""
-    data = path.read_bytes()
-    return _made(data, _KINDS.get(path.suffix, "application/octet-stream"))
+    packed = path.with_name(f"{path.name}.gz")  # by the build, smaller than it could be made now
+    kind = _KINDS.get(path.suffix, "application/octet-stream")
+    return _made(path.read_bytes(), kind, packed.read_bytes() if packed.exists() else None)
 
 
-def _made(data: bytes, kind: str) -> File:
+def _made(data: bytes, kind: str, packed: bytes | None = None) -> File:
     tag = blake2b(data, digest_size=12).hexdigest()
-    return File(data, f"{kind}; charset=utf-8", tag, gzip.compress(data, mtime=0))
+    return File(data, f"{kind}; charset=utf-8", tag, packed or gzip.compress(data, mtime=0))
 
 
 @router.get("/", response_model=None)
@@ -69,7 +70,7 @@ async def get_page(request: Request) -> Response:
 async def get_asset(request: Request, name: str) -> Response:
     """A file of the page. Its name changes with its content: it is kept for ever."""
     path = FOLDER / "assets" / name
-    if "/" in name or not path.is_file():
+    if "/" in name or path.suffix == ".gz" or not path.is_file():
         raise NotFound(f"there is no asset {name!r}", kind="asset", id=name)
     return _sent(request, _file(path, path.stat().st_mtime_ns), "public, max-age=31536000, immutable")
 

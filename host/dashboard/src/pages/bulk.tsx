@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { Wrong } from "../ui/parts";
 import { ask, textOf } from "../api/client";
 import type { BulkOut, Json, Where } from "../api/models";
 import { plural } from "../clock";
@@ -82,11 +83,7 @@ export function Bulk({ where, text, first, onClose }: Props): JSX.Element {
         )}
         <Counted counted={counted} isAsked={isAsked && !problem} />
         {done && <Done of={done} />}
-        {problem && (
-          <p class="mistake" role="alert">
-            <bdi>{problem}</bdi>
-          </p>
-        )}
+        <Wrong>{problem}</Wrong>
         <div class="end">
           <button class={`btn main ${act === "cancel" || act === "delete" ? "danger" : ""}`} type="submit" disabled={!counted || counted.matched === 0 || !given.isOk || isBusy}>
             {BUTTONS[act]} {counted ? plural(counted.matched, "run") : "…"}

@@ -7,6 +7,7 @@ import { go, link } from "../router";
 import { may } from "../session";
 import { Ago, Empty, Text } from "../ui/basic";
 import { useLoad } from "../ui/load";
+import { Table } from "../ui/parts";
 import { quoted } from "./query";
 
 export function Failures({ onBulk }: { onBulk: (where: Where) => void }): JSX.Element {
@@ -21,19 +22,7 @@ export function Failures({ onBulk }: { onBulk: (where: Where) => void }): JSX.El
     );
   return (
     <div class="scroll">
-      <table class="list plain">
-        <thead>
-          <tr>
-            <th class="r" scope="col">Runs</th>
-            <th scope="col">Error</th>
-            <th scope="col">At step</th>
-            <th scope="col">Workflow</th>
-            <th class="r" scope="col">First</th>
-            <th class="r" scope="col">Last</th>
-            <th scope="col"><span class="sr">What can be done</span></th>
-          </tr>
-        </thead>
-        <tbody>
+      <Table heads={[">Runs", "Error", "At step", "Workflow", ">First", ">Last", ""]}>
           {groups.map((one) => (
             <tr key={[one.error, one.step, one.workflow].join(" ")}>
               <td class="r strong">{count(one.count)}</td>
@@ -67,8 +56,7 @@ export function Failures({ onBulk }: { onBulk: (where: Where) => void }): JSX.El
               </td>
             </tr>
           ))}
-        </tbody>
-      </table>
+</Table>
     </div>
   );
 }

@@ -47,7 +47,7 @@ export function Runs(): JSX.Element {
     const chosen = which ?? (run && actOf(run, reason ?? null));
     if (run && chosen && may(chosen === "delete" ? "admin" : "operator")) setOver({ kind: "act", run: run.id, act: chosen });
   };
-  const bulk = (): void => setOver({ kind: "bulk", where: sought.where, text: sought.text });
+  const bulk = (): void => void (may("operator") && setOver({ kind: "bulk", where: sought.where, text: sought.text }));
   const move = (by: number) => (): void => setAt(Math.max(0, Math.min(rows.length - 1, cursor + by)));
   useKeys("Runs", [
     { keys: ["j", "ArrowDown"], label: "next run", run: move(1) },

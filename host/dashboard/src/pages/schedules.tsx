@@ -8,6 +8,7 @@ import { fromNow, now, plural } from "../clock";
 import { go, link, place } from "../router";
 import { may } from "../session";
 import { At, Empty, FromNow, Text } from "../ui/basic";
+import { Page, Pane, Table } from "../ui/parts";
 import { useCursor } from "../ui/list-keys";
 import { useLoad } from "../ui/load";
 import { Payload } from "../ui/payload";
@@ -24,11 +25,7 @@ export function Schedules({ id }: { id: string | undefined }): JSX.Element {
   const next = all.flatMap((one) => (one.next_at ? [Date.parse(one.next_at)] : [])).sort((a, b) => a - b)[0];
   const paused = all.filter((one) => one.is_paused).length;
   return (
-    <main class="page">
-      <header class="lede">
-        <h1>{value ? (all.length ? `${plural(all.length, "schedule")}${next ? `; the next run begins ${fromNow(next, now.value)}` : "; none is due"}.` : "Nothing begins by itself.") : problem || " "}</h1>
-        <p>{paused > 0 && `${plural(paused, "is paused", "are paused")}.`}</p>
-      </header>
+    <Page title={value ? (all.length ? `${plural(all.length, "schedule")}${next ? `; the next run begins ${fromNow(next, now.value)}` : "; none is due"}.` : "Nothing begins by itself.") : problem || " "} about={paused > 0 && `${plural(paused, "is paused", "are paused")}.`}>
       {value && all.length === 0 ? (
         <Empty title="There is no schedule.">
           <p class="dim">
@@ -38,19 +35,7 @@ export function Schedules({ id }: { id: string | undefined }): JSX.Element {
       ) : (
         <div class="panes two">
           <div class="col scroll">
-            <table class="list plain">
-              <thead>
-                <tr>
-                  <th scope="col">Schedule</th>
-                  <th scope="col">Workflow</th>
-                  <th scope="col">When</th>
-                  <th scope="col">Next</th>
-                  <th scope="col">
-                    <span class="sr">What can be done</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
+            <Table heads={["Schedule", "Workflow", "When", "Next", ""]}>
                 {all.map((one, index) => (
                   <tr key={one.id} class={index === at ? "cur" : one === chosen ? "chosen" : ""} onClick={() => setAt(index)}>
                     <td class="id">
@@ -81,13 +66,12 @@ export function Schedules({ id }: { id: string | undefined }): JSX.Element {
                     </td>
                   </tr>
                 ))}
-              </tbody>
-            </table>
+</Table>
           </div>
           <div class="col">{chosen ? <Detail key={chosen.id} of={chosen} /> : value && id !== undefined && <p class="pad">There is no schedule {id}.</p>}</div>
         </div>
       )}
-    </main>
+</Page>
   );
 }
 
@@ -124,16 +108,11 @@ function Detail({ of }: { of: Schedule }): JSX.Element {
   const [isInput, setInput] = useState(place.value.query.has("input"));
   return (
     <>
-      <section class="pane" aria-label="Next instants">
-        <header>
-          <h2>
+      <Pane label="Next instants" title={<h2>
             <Text of={of.id} />
-          </h2>
-          <span class="faint">
+          </h2>} head={<span class="faint">
             overlap {of.overlap}: {OVERLAPS[of.overlap]}
-          </span>
-        </header>
-        <div class="body pad">
+          </span>} class="pad">
           <ol class="instants">
             {(upcoming.value?.instants ?? []).map((one) => (
               <li key={one}>
@@ -147,22 +126,9 @@ function Detail({ of }: { of: Schedule }): JSX.Element {
             Input of its runs
           </button>
           {isInput && <Payload value={of.input} label="Input" />}
-        </div>
-      </section>
-      <section class="pane" aria-label="Past instants">
-        <header>
-          <h2>What came of past instants</h2>
-        </header>
-        <div class="body" tabIndex={0}>
-          <table class="list plain firings">
-            <thead>
-              <tr>
-                <th scope="col">Instant</th>
-                <th scope="col">Outcome</th>
-                <th scope="col">Run, or why not</th>
-              </tr>
-            </thead>
-            <tbody>
+        </Pane>
+      <Pane label="Past instants" title={<h2>What came of past instants</h2>} body={{ tabIndex: 0 }}>
+          <Table class="firings" heads={["Instant", "Outcome", "Run, or why not"]}>
               {(past.value?.firings ?? []).map((one) => (
                 <tr key={one.number}>
                   <td>
@@ -190,11 +156,9 @@ function Detail({ of }: { of: Schedule }): JSX.Element {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
+</Table>
           {past.value?.firings.length === 0 && <p class="pad dim">No instant has passed yet.</p>}
-        </div>
-      </section>
+        </Pane>
     </>
   );
 }

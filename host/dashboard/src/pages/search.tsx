@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { Wrong } from "../ui/parts";
 import { ask } from "../api/client";
 import type { FailureGroup, Workflow } from "../api/models";
 import { completions, type Completion } from "./query";
@@ -106,9 +107,7 @@ export function Search({ value, mistakes, onChange, onDone }: Props): JSX.Elemen
         ))}
       </ul>
       {mistakes.map((one) => (
-        <p class="mistake" role="alert">
-          {one}
-        </p>
+        <Wrong>{one}</Wrong>
       ))}
     </div>
   );

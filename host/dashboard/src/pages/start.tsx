@@ -1,14 +1,14 @@
 /** Start a run: a form made of the workflow's input schema, the same as JSON beside it; the server judges. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, key, path, Problem, textOf } from "../api/client";
+import { useEffect, useState } from "preact/hooks";
+import { ask, path, textOf } from "../api/client";
 import type { Json, Started, Workflow } from "../api/models";
 import { go, link } from "../router";
 import { Copy } from "../ui/basic";
 import { Dialog } from "../ui/dialog";
 import { ValueForm } from "../ui/form";
-import { mistakesIn, type Mistake } from "../ui/schema";
+import { useSubmit, Wrong } from "../ui/parts";
 import { toast } from "../ui/toast";
 import { curlOf, pythonOf, type StartBody } from "./start-copies";
 
@@ -28,11 +28,7 @@ export function Start({ workflow, onClose }: { workflow: string; onClose: () => 
   const chosen = all?.find((one) => one.id === name);
   return (
     <Dialog title="Start a run" kind="side" onClose={onClose}>
-      {problem && (
-        <p class="mistake" role="alert">
-          {problem}
-        </p>
-      )}
+      <Wrong>{problem}</Wrong>
       {all?.length === 0 && (
         <p class="dim">
           There is nothing to start: no worker has registered a workflow, and none was deployed. Start a worker: <code>cloche worker FILE.py:workflow</code>
@@ -60,10 +56,6 @@ function StartForm({ workflow, onDone }: { workflow: Workflow; onDone: () => voi
   const [id, setId] = useState("");
   const [tags, setTags] = useState("");
   const [isOk, setOk] = useState(true);
-  const [isBusy, setBusy] = useState(false);
-  const [mistakes, setMistakes] = useState<Mistake[]>([]);
-  const [problem, setProblem] = useState("");
-  const token = useRef(key());
   const body = (): StartBody => {
     const made: StartBody = { input: input ?? null };
     if (id.trim()) made.run_id = id.trim();
@@ -71,23 +63,12 @@ function StartForm({ workflow, onDone }: { workflow: Workflow; onDone: () => voi
     if (pairs.length) made.tags = Object.fromEntries(pairs.map(([name = "", ...value]) => [name, value.join("=")]));
     return made;
   };
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    setBusy(true);
-    setProblem("");
-    try {
-      const started = await ask<Started>(`workflows/${path(workflow.id)}/runs`, { method: "POST", body: body(), headers: { "Idempotency-Key": token.current } });
-      toast(`${started.id} was started`, "good", link("runs", started.id));
-      onDone();
-      go(link("runs", started.id));
-    } catch (error) {
-      const found = error instanceof Problem ? mistakesIn(error.facts) : [];
-      setMistakes(found);
-      setProblem(found.length ? "" : textOf(error));
-      token.current = key();
-    }
-    setBusy(false);
-  };
+  const { isBusy, mistakes, problem, submit } = useSubmit(async (token) => {
+    const started = await ask<Started>(`workflows/${path(workflow.id)}/runs`, { method: "POST", body: body(), headers: { "Idempotency-Key": token } });
+    toast(`${started.id} was started`, "good", link("runs", started.id));
+    onDone();
+    go(link("runs", started.id));
+  });
   return (
     <form class="actform" onSubmit={submit} noValidate>
       {workflow.input_schema === null && <p class="dim">The form of its input is not known here: it is typed as JSON.</p>}
@@ -111,11 +92,7 @@ function StartForm({ workflow, onDone }: { workflow: Workflow; onDone: () => voi
           <input id="start-tags" class="mono" placeholder="customer=acme region=eu" value={tags} onInput={(event) => setTags(event.currentTarget.value)} />
         </div>
       </details>
-      {problem && (
-        <p class="mistake" role="alert">
-          <bdi>{problem}</bdi>
-        </p>
-      )}
+      <Wrong>{problem}</Wrong>
       <div class="end">
         <button class="btn main" type="submit" disabled={!isOk || isBusy}>
           Start

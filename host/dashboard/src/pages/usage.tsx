@@ -7,6 +7,7 @@ import type { TenantUsage, Usage as Amounts } from "../api/models";
 import { count, duration, plural, size } from "../clock";
 import { me, shownTenant, switchTenant } from "../session";
 import { Empty, Text } from "../ui/basic";
+import { Page, Table } from "../ui/parts";
 import { useCursor } from "../ui/list-keys";
 
 type Column = { name: string; title: string; of: (one: TenantUsage) => number; show: (value: number) => string };
@@ -51,29 +52,18 @@ export function Usage(): JSX.Element {
   ]);
   const total = (of: Column): number => rows.reduce((sum, one) => sum + of.of(one), 0);
   return (
-    <main class="page">
-      <header class="lede">
-        <h1>{all ? `${plural(total(COLUMNS[0]!), "run")} of ${plural(rows.length, "tenant")} have used ${COLUMNS[4]!.show(total(COLUMNS[4]!))} of fuel and ${size(total(COLUMNS[7]!))} of log.` : problem || " "}</h1>
-        <p>Fuel is counted in instructions, the same on every machine. What it would cost is for you to say.</p>
-      </header>
+    <Page title={all ? `${plural(total(COLUMNS[0]!), "run")} of ${plural(rows.length, "tenant")} have used ${COLUMNS[4]!.show(total(COLUMNS[4]!))} of fuel and ${size(total(COLUMNS[7]!))} of log.` : problem || " "} about="Fuel is counted in instructions, the same on every machine. What it would cost is for you to say.">
       {all?.length === 0 && <Empty title="Nothing was used yet." />}
       {rows.length > 0 && (
         <div class="scroll">
-          <table class="list plain usage">
-            <thead>
-              <tr>
-                <th scope="col">Tenant</th>
-                {COLUMNS.map((one, index) => (
+          <Table class="usage" heads={["Tenant", ...COLUMNS.map((one, index) => (
                   <th scope="col" class="r" aria-sort={index === by ? "descending" : "none"} key={one.name}>
                     <button type="button" title={one.title} onClick={() => setBy(index)}>
                       {one.name}
                       {index === by ? " ↓" : ""}
                     </button>
                   </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
+                ))]}>
               {rows.map((one, index) => (
                 <tr key={one.tenant} class={index === at ? "cur" : ""}>
                   <td class="id">
@@ -88,11 +78,10 @@ export function Usage(): JSX.Element {
                   ))}
                 </tr>
               ))}
-            </tbody>
-          </table>
+</Table>
         </div>
       )}
-    </main>
+</Page>
   );
 }
 

@@ -6,6 +6,7 @@ import { count, plural } from "../clock";
 import { link } from "../router";
 import { me } from "../session";
 import { Empty, Text } from "../ui/basic";
+import { Page, Table } from "../ui/parts";
 import { useCursor } from "../ui/list-keys";
 import { useLoad } from "../ui/load";
 
@@ -19,11 +20,7 @@ export function Workers(): JSX.Element {
   const number = reachesAll ? alive : (summary.value?.workers ?? 0);
   const isThere = reachesAll ? value !== null : summary.value !== null;
   return (
-    <main class="page">
-      <header class="lede">
-        <h1>{isThere ? (number ? `${plural(number, "worker is at work", "workers are at work")}.` : "No worker is there: nothing moves.") : problem || " "}</h1>
-        <p>A worker that is not heard of for some seconds is dead; another one takes up its runs.</p>
-      </header>
+    <Page title={isThere ? (number ? `${plural(number, "worker is at work", "workers are at work")}.` : "No worker is there: nothing moves.") : problem || " "} about="A worker that is not heard of for some seconds is dead; another one takes up its runs.">
       {!reachesAll && isThere && (
         <Empty title="Workers serve all tenants.">
           <p class="dim">Who drives what is shown to tokens of all tenants.</p>
@@ -38,17 +35,7 @@ export function Workers(): JSX.Element {
       )}
       {details.length > 0 && (
         <div class="scroll">
-          <table class="list plain">
-            <thead>
-              <tr>
-                <th scope="col">Worker</th>
-                <th scope="col">Stands</th>
-                <th scope="col" class="r">Runs it drives</th>
-                <th scope="col" class="r">Steps that hang</th>
-                <th scope="col">Workflows</th>
-              </tr>
-            </thead>
-            <tbody>
+          <Table heads={["Worker", "Stands", ">Runs it drives", ">Steps that hang", "Workflows"]}>
               {details.map((one, index) => (
                 <tr key={one.id} class={index === at ? "cur" : ""}>
                   <td class="id">
@@ -75,10 +62,9 @@ export function Workers(): JSX.Element {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
+</Table>
         </div>
       )}
-    </main>
+</Page>
   );
 }

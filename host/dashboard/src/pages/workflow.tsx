@@ -10,6 +10,7 @@ import { go, link, place, setQuery } from "../router";
 import { may } from "../session";
 import { At, Pill, Text } from "../ui/basic";
 import { useLoad } from "../ui/load";
+import { Pane, Wrong } from "../ui/parts";
 import { Listing } from "../ui/source";
 import { GraphOutline } from "./outline";
 import { codePath } from "./workflows";
@@ -47,14 +48,9 @@ export function WorkflowPage({ id }: { id: string }): JSX.Element {
       </header>
       <div class="panes three">
         <div class="col">
-          <section class="pane" aria-label="Graph">
-            <header>
-              <h2>Graph</h2>
-            </header>
-            <div class="body" tabIndex={0}>
+          <Pane label="Graph" body={{ tabIndex: 0 }}>
               {code ? <GraphOutline graph={code.graph} /> : <p class="pad dim">{problem || "…"}</p>}
-            </div>
-          </section>
+            </Pane>
         </div>
         <div class="col">
           <Sources code={code} problem={problem} />
@@ -80,34 +76,22 @@ function Sources({ code, problem }: { code: Code | null; problem: string }): JSX
   const sources = code?.sources ?? [];
   const shown = sources[Math.min(at, sources.length - 1)];
   return (
-    <section class="pane" aria-label="Source">
-      <header>
-        <div class="tabs" role="tablist" aria-label="Source">
+    <Pane label="Source" title={<div class="tabs" role="tablist" aria-label="Source">
           {sources.map((one, index) => (
             <button type="button" role="tab" aria-selected={one === shown} onClick={() => setAt(index)}>
               {index === 0 ? `${LANGUAGES[one.language] ?? one.language}, executed` : `the same as ${one.language === "python" ? "Python" : "JavaScript"}`}
             </button>
           ))}
           {sources.length === 0 && <h2>Source</h2>}
-        </div>
-        <span class="grow" />
-        {shown && <span class="faint mono">{shown.digest.slice(0, 10)}</span>}
-      </header>
-      <div class="body" tabIndex={0} role={sources.length ? "tabpanel" : undefined} aria-label="Code">
+        </div>} head={<><span class="grow" />{shown && <span class="faint mono">{shown.digest.slice(0, 10)}</span>}</>} body={{ tabIndex: 0, role: sources.length ? "tabpanel" : undefined, "aria-label": "Code" }}>
         {shown ? <Listing code={shown.code} language={shown.language} /> : <p class="pad dim">{problem || (code ? "There is no source to show." : "…")}</p>}
-      </div>
-    </section>
+      </Pane>
   );
 }
 
 function Versions({ id, versions, chosen }: { id: string; versions: readonly Version[]; chosen: string | null }): JSX.Element {
   return (
-    <section class="pane" aria-label="Versions">
-      <header>
-        <h2>Versions</h2>
-        <span class="faint">{versions.length || "none was deployed"}</span>
-      </header>
-      <div class="body">
+    <Pane label="Versions" head={<span class="faint">{versions.length || "none was deployed"}</span>}>
         <ul class="versions">
           {versions.map((one, index) => (
             <li key={one.id} class={one.id === chosen || (chosen === null && index === 0) ? "cur" : ""}>
@@ -125,8 +109,7 @@ function Versions({ id, versions, chosen }: { id: string; versions: readonly Ver
           ))}
         </ul>
         {versions.length === 0 && <p class="pad dim">It comes from a worker's file. What its code is, each run keeps.</p>}
-      </div>
-    </section>
+      </Pane>
   );
 }
 
@@ -153,17 +136,12 @@ function Check({ id, version }: { id: string; version: string | null }): JSX.Ele
     setBusy(false);
   };
   return (
-    <section class="pane" aria-label="Would open runs fit?">
-      <header>
-        <h2>Would open runs fit?</h2>
-        <span class="grow" />
+    <Pane label="Would open runs fit?" head={<><span class="grow" />
         <button type="button" class="btn small" disabled={isBusy} onClick={() => void check()}>
           {isBusy ? "checking…" : "Check"}
-        </button>
-      </header>
-      <div class="body pad" aria-live="polite">
+        </button></>} class="pad" body={{ "aria-live": "polite" }}>
         {!found && !problem && <p class="dim">Each open run is replayed against {version ? "this version" : "the code that new runs take"}: nothing is changed.</p>}
-        {problem && <p class="mistake">{problem}</p>}
+        <Wrong>{problem}</Wrong>
         {found && (
           <p class="strong">
             {found.checked === 0 ? "No run of it is open." : `${plural(found.fits, "run")} would fit, ${found.parts} would not; ${found.current} have this code already.`}
@@ -182,7 +160,6 @@ function Check({ id, version }: { id: string; version: string | null }): JSX.Ele
               </li>
             ))}
         </ul>
-      </div>
-    </section>
+      </Pane>
   );
 }

@@ -7,6 +7,7 @@ import { plural } from "../clock";
 import { go, link } from "../router";
 import { may } from "../session";
 import { Empty, Text } from "../ui/basic";
+import { Page, Table } from "../ui/parts";
 import { useCursor } from "../ui/list-keys";
 import { useLoad } from "../ui/load";
 import { useEffect, useState } from "preact/hooks";
@@ -19,11 +20,7 @@ export function Workflows(): JSX.Element {
     { keys: "r", label: "its runs", run: () => all[index] && go(link("runs", { q: `workflow:${all[index].id}` })) },
   ]);
   return (
-    <main class="page">
-      <header class="lede">
-        <h1>{value ? `${plural(all.length, "workflow")} can be started.` : problem || " "}</h1>
-        <p>Workers register what is in their files; a tenant's own code is deployed, in versions.</p>
-      </header>
+    <Page title={value ? `${plural(all.length, "workflow")} can be started.` : problem || " "} about="Workers register what is in their files; a tenant's own code is deployed, in versions.">
       {value && all.length === 0 ? (
         <Empty title="Nothing can be started yet.">
           <p class="dim">
@@ -32,19 +29,7 @@ export function Workflows(): JSX.Element {
         </Empty>
       ) : (
         <div class="scroll">
-          <table class="list plain">
-            <thead>
-              <tr>
-                <th scope="col">Workflow</th>
-                <th scope="col">Comes from</th>
-                <th scope="col">Input</th>
-                <th scope="col">Newest runs</th>
-                <th scope="col">
-                  <span class="sr">What can be done</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
+          <Table heads={["Workflow", "Comes from", "Input", "Newest runs", ""]}>
               {all.map((one, index) => (
                 <tr key={one.id} class={index === at ? "cur" : ""}>
                   <td class="id">
@@ -71,11 +56,10 @@ export function Workflows(): JSX.Element {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
+</Table>
         </div>
       )}
-    </main>
+</Page>
   );
 }
 

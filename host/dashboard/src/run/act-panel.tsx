@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, key, path, Problem, textOf } from "../api/client";
+import { ask, key, path, Problem } from "../api/client";
 import type { Action, Asked, Json, Why } from "../api/models";
 import { count } from "../clock";
 import { curl, literal, shell } from "./copies";
@@ -11,7 +11,7 @@ import { may } from "../session";
 import { ActDialog, type Act } from "../ui/act";
 import { Copy, copy, Kbd, Text } from "../ui/basic";
 import { ValueForm } from "../ui/form";
-import { mistakesIn, type Mistake } from "../ui/schema";
+import { useSubmit, Wrong } from "../ui/parts";
 import { toast, toastError } from "../ui/toast";
 import { question } from "./head";
 import type { RunModel } from "./model";
@@ -82,13 +82,12 @@ function Moves({ model, why }: { model: RunModel; why: Why }): JSX.Element {
   const rest = why.actions.filter((one) => !answers.includes(one));
   const first = answers.length ? null : rest.find((one) => one.name !== "cancel" && one.name !== "delete");
   const others = rest.filter((one) => one !== first && (one.name !== "delete" || may("admin")));
-  const button = useRef<HTMLButtonElement>(null);
-  useKeys("This run", [{ keys: "r", label: "answer it, or do what moves it", run: () => focusOn() }]);
+  useKeys("This run", [{ keys: "r", label: "answer it, or do what moves it", run: focusOn }]);
   return (
     <div class="form" aria-label="What moves it">
       {!mine && (answers.length > 0 || first) && <p class="faint">You may look, and not move it: that takes the role operator.</p>}
       {answers.length > 0 && <Answer key={answers.map((one) => one.href + one.description).join()} model={model} why={why} answers={answers} mine={mine} />}
-      {first && <One model={model} of={first} mine={mine} button={button} />}
+      {first && <One model={model} of={first} mine={mine} />}
       {!answers.length && !first && <Nothing model={model} />}
       {why.on_its_way.length > 0 && <p class="faint">On its way: {why.on_its_way.join(", ")}</p>}
       {mine && others.length > 0 && (
@@ -149,27 +148,13 @@ function Answer({ model, why, answers, mine }: { model: RunModel; why: Why; answ
   const isEvent = action.name === "event";
   const [value, setValue] = useState<Json | undefined>();
   const [isOk, setOk] = useState(true);
-  const [isBusy, setBusy] = useState(false);
-  const [mistakes, setMistakes] = useState<Mistake[]>([]);
-  const token = useRef(key());
   const isContinue = !isEvent && asked === undefined; // of a run that goes one entry at a time
   const body = (): Record<string, Json> => (isContinue ? {} : isEvent ? { payload: value ?? null } : { data: value ?? null, ...(asked?.step && answers.length > 1 ? { step: asked.step } : {}) });
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    setBusy(true);
-    setMistakes([]);
-    try {
-      await ask(placeOf(model.id, action.href), { method: action.method, body: body(), headers: { "Idempotency-Key": token.current } });
-      toast(isEvent ? "The event was sent" : "It was resumed");
-      token.current = key();
-      model.askSoon();
-    } catch (error) {
-      const found = error instanceof Problem ? mistakesIn(error.facts) : [];
-      setMistakes(found.length ? found : [{ path: "", text: textOf(error) }]);
-      token.current = key();
-    }
-    setBusy(false);
-  };
+  const { isBusy, mistakes, problem, submit } = useSubmit(async (token) => {
+    await ask(placeOf(model.id, action.href), { method: action.method, body: body(), headers: { "Idempotency-Key": token } });
+    toast(isEvent ? "The event was sent" : "It was resumed");
+    model.askSoon();
+  });
   const title = question(asked?.payload) || (isEvent ? `Send the event ${asked?.event ?? ""}` : isContinue ? "Let it go on" : `Answer ${asked?.step ?? ""}`);
   return (
     <form onSubmit={submit}>
@@ -186,6 +171,7 @@ function Answer({ model, why, answers, mine }: { model: RunModel; why: Why; answ
         </div>
       )}
       {!isContinue && <ValueForm key={at} schema={asked?.schema ?? null} label={isEvent ? "Payload" : "Answer"} mistakes={mistakes} onChange={(next, ok) => (setValue(next), setOk(ok))} />}
+      <Wrong>{problem}</Wrong>
       <div class="end">
         <button class="btn main" type="submit" disabled={!mine || !isOk || isBusy}>
           {isEvent ? "Send" : "Resume"}
@@ -209,7 +195,7 @@ function Copies({ model, of, body, value }: { model: RunModel; of: Action; body:
 }
 
 /** One thing that is done by a press of a button; where HTTP has none, its command. */
-function One({ model, of, mine, button }: { model: RunModel; of: Action; mine: boolean; button: { current: HTMLButtonElement | null } }): JSX.Element {
+function One({ model, of, mine }: { model: RunModel; of: Action; mine: boolean }): JSX.Element {
   const [isBusy, setBusy] = useState(false);
   const token = useRef(key());
   useEffect(() => void (token.current = key()), [of.href]);
@@ -231,17 +217,10 @@ function One({ model, of, mine, button }: { model: RunModel; of: Action; mine: b
       <div class="q"><span>{of.description}</span></div>
       {!of.method && <pre class="result" tabIndex={0}>{of.command}</pre>}
       <div class="end">
-        {of.method ? (
-          <button type="button" ref={button} class="btn main" disabled={!mine || isBusy} onClick={act}>
-            {label}
-            <Kbd of="r" />
-          </button>
-        ) : (
-          <button type="button" ref={button} class="btn main" onClick={() => copy(of.command, "the command")}>
-            {label}
-            <Kbd of="r" />
-          </button>
-        )}
+        <button type="button" class="btn main" disabled={!!of.method && (!mine || isBusy)} onClick={() => (of.method ? act() : copy(of.command, "the command"))}>
+          {label}
+          <Kbd of="r" />
+        </button>
         <Copies model={model} of={of} body={() => ({})} />
       </div>
     </>

@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
+import { Pane } from "../ui/parts";
 import { media } from "../ui/media";
 import { Rows, type RowStyle } from "../ui/rows";
 import { painted } from "../ui/source";
@@ -54,18 +55,12 @@ function Listed({ model, page, label, head, isPanel }: { model: RunModel; page: 
   const near = useMemo(() => (page && chosen ? Math.min(...[...page.places].filter(([, places]) => places.includes(chosen)).map(([line]) => line)) : Infinity), [page, chosen]);
   const cursor = Number.isFinite(near) ? near : (hot[0] ?? 0);
   return (
-    <section class="pane" aria-label={label}>
-      <header>
-        {head}
-        <span class="grow" />
-        <span class="faint mono" role="status">{hot.length > 0 && `line ${hot[0]}`}</span>
-      </header>
-      <div class="body" role={isPanel ? "tabpanel" : undefined} aria-label={isPanel ? label : undefined}>
+    <Pane label={label} title={head} head={<><span class="grow" />
+        <span class="faint mono" role="status">{hot.length > 0 && `line ${hot[0]}`}</span></>} body={isPanel ? { role: "tabpanel", "aria-label": label } : {}}>
         {page && (
           <Rows class="code" count={page.lines.length} height={18} cursor={cursor - 1} around={5} label="Lines" role="list" isFocused row={(index, style) => <Line key={index} model={model} page={page} line={index + 1} isHot={hot.includes(index + 1)} style={style} />} />
         )}
-      </div>
-    </section>
+      </Pane>
   );
 }
 

@@ -5,113 +5,12 @@
  * `cloche.history.fold` does in Python: a golden table holds the two together.
  */
 
-export type Facts = Record<string, unknown>;
-/** seq, kind, time (ms since 1970), call, path, facts: as `GET /v1/runs/ID/heads` gives them. */
-export type Head = [number, string, number, number | null, string | null, Facts | null];
-
-/** How a call stands; the last three have ended. */
-export const STATUSES = ["queued", "running", "away", "retry", "suspended", "waiting", "child", "success", "failed", "canceled"] as const;
-export type Status = (typeof STATUSES)[number];
-const QUEUED = 0, RUNNING = 1, AWAY = 2, RETRY = 3, SUSPENDED = 4, WAITING = 5, CHILD = 6, SUCCESS = 7, FAILED = 8, CANCELED = 9;
-const WIDTH = STATUSES.length;
-const OPEN = 7; // statuses before this one are open
-const ABSENT = 255;
-
-export const PHASES = ["pending", "running", "paused", "cleaning", "canceling", "success", "failed", "canceled", "continued"] as const;
-
-type Kind = "step" | "timer" | "hook" | "child";
-const BEGINS: Record<string, [Kind, number, string]> = {
-  step_called: ["step", QUEUED, "queue"],
-  timer_set: ["timer", WAITING, "waiting"],
-  hook_opened: ["hook", WAITING, "waiting"],
-  child_started: ["child", CHILD, "child"],
-};
-const ENDS: Record<string, number> = {
-  step_completed: SUCCESS, step_bailed: SUCCESS, step_failed: FAILED, timer_fired: SUCCESS,
-  hook_received: SUCCESS, hook_failed: FAILED, child_ended: SUCCESS, call_abandoned: CANCELED,
-};
-const MOVES: Record<string, number> = {
-  attempt_started: RUNNING, attempt_sent: AWAY, attempt_failed: RETRY, step_suspended: SUSPENDED, step_resumed: QUEUED,
-};
-const OVER: Record<string, string> = {
-  run_completed: "success", run_failed: "failed", run_stopped: "failed", run_canceled: "canceled",
-  run_canceled_by_code: "canceled", run_continued_as_new: "continued",
-};
-const TURNS: Record<string, string> = {
-  run_started: "running", run_continued: "running", run_paused: "paused", cancel_requested: "canceling", cancel_delivered: "cleaning",
-};
-
-export interface Failure {
-  name: string;
-  message: string;
-}
-
-/** `queue`, `work`, `failed`, `lost`, `retry`, `suspended`, `waiting` or `child`; from and to, which is null while it goes on. */
-export type Segment = [string, number, number | null];
-
-/** A call as it stood at a record. */
-export interface CallState {
-  call: number;
-  kind: Kind;
-  name: string;
-  path: string;
-  seq: number;
-  status: Status;
-  called_at: number;
-  since: number;
-  ended_at: number | null;
-  ended_seq: number | null;
-  attempt: number;
-  due: number | null;
-  error: Failure | null;
-  run: string | null;
-  segments: Segment[];
-}
-
-/** A call, whatever became of it. `index` is its place in `Log.calls`. */
-export interface Call {
-  index: number;
-  call: number;
-  kind: Kind;
-  name: string;
-  path: string;
-  /** The index of its place. */
-  place: number;
-  /** Of the records about it, in their order. */
-  seqs: number[];
-  run: string | null;
-  /** It has a time by which it moves by itself. */
-  isTimed: boolean;
-  /** The record that ended it, which may be one of the block around it; 0 while it is open. */
-  closed: number;
-}
-
-export interface Block {
-  index: number;
-  path: string;
-  place: number;
-  /** It is all that stands at its place: no turn of a loop, no item of a list. */
-  isWhole: boolean;
-  seq: number;
-  closed: number;
-  status: number;
-  error: Failure | null;
-}
-
-export interface Place {
-  index: number;
-  path: string;
-  /** Those around it, the outermost first. */
-  above: number[];
-  calls: number[];
-  blocks: number[];
-}
-
-const TURN = /\[\d+\]|#\d+(?=\/|$)/g;
-/** Without turns of loops, items of lists and numbers of repeated calls. */
-export const placeOf = (path: string): string => (path.includes("[") || path.includes("#") ? path.replace(TURN, "") : path);
-const isUnder = (path: string, place: string): boolean =>
-  path.startsWith(place) && (path.length === place.length || path[place.length] === "/" || path[place.length] === "[");
+import { close, moveCall } from "./fold-call.ts";
+import {
+  ABSENT, AWAY, BEGINS, CANCELED, ENDS, FAILED, MOVES, OPEN, OVER, PHASES, QUEUED, RUNNING, STATUSES, SUCCESS, TURNS, WAITING, WIDTH,
+  isUnder, placeOf,
+  type Block, type Call, type CallState, type Facts, type Failure, type Head, type Place, type Status,
+} from "./fold-words.ts";
 
 type Numbers = Float64Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
@@ -507,45 +406,4 @@ function grown<T extends Numbers>(array: T, length: number, fill = 0): T {
   if (fill) made.fill(fill);
   made.set(array);
   return made;
-}
-
-/** What goes on with a call that stays open. */
-function moveCall(state: CallState, kind: string, time: number, facts: Facts): void {
-  const last = state.segments.at(-1)!;
-  if (kind === "attempt_started" || kind === "attempt_sent") {
-    begin(state, time, (facts.queued as number | undefined) ?? 0);
-    Object.assign(state, { attempt: facts.attempt ?? 1, due: null, status: kind === "attempt_started" ? "running" : "away", since: time });
-  } else if (kind === "attempt_queued" && last[0] === "work") {
-    const ready = last[1] + (facts.queued as number);
-    state.segments.splice(-1, 1, ["queue", last[1], ready], ["work", ready, null]);
-  } else if (kind === "attempt_failed") {
-    close(state, time, "failed");
-    state.segments.push(["retry", time, null]);
-    Object.assign(state, { status: "retry", since: time, error: facts.error, due: facts.due ?? null });
-  } else if (kind === "step_suspended") {
-    close(state, time);
-    state.segments.push(["suspended", time, null]);
-    Object.assign(state, { status: "suspended", since: time });
-  } else if (kind === "step_resumed") {
-    close(state, time);
-    state.segments.push(["queue", time, null]);
-    Object.assign(state, { status: "queued", since: time, attempt: 0, error: null });
-  }
-}
-
-function begin(state: CallState, time: number, queued: number): void {
-  const [what, since] = state.segments.at(-1)!;
-  if (what === "retry" && queued) {
-    const ready = Math.max(since, time - queued);
-    state.segments.splice(-1, 1, ["retry", since, ready], ["queue", ready, time]);
-  } else close(state, time, "lost"); // where it was at work, its process had ended
-  state.segments.push(["work", time, null]);
-}
-
-/** The segment under way ends. One that took no time is none, except work. */
-function close(state: CallState, time: number, becomes?: string): void {
-  const last = state.segments.at(-1)!;
-  last[2] = Math.max(last[1], time);
-  if (becomes !== undefined && last[0] === "work") last[0] = becomes;
-  if ((last[0] === "queue" || last[0] === "retry") && last[1] === last[2]) state.segments.pop();
 }

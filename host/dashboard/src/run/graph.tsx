@@ -2,10 +2,12 @@
 
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
+import { Pane } from "../ui/parts";
 import { count } from "../clock";
 import { visible } from "../ui/basic";
 import { link } from "../router";
-import { STATUSES, type Log } from "./fold";
+import type { Log } from "./fold";
+import { STATUSES } from "./fold-words";
 import { happened } from "./happened";
 import { HIGH, layoutOfHappened, layoutOfShape, type Box, type Layout } from "./layout";
 import type { RunModel } from "./model";
@@ -36,22 +38,16 @@ export function Graph({ model }: { model: RunModel }): JSX.Element {
   const done = [...standing.values()].filter((one) => one.status === "success").length;
   const reached = [...standing.values()].filter((one) => one.status !== "skipped").length;
   return (
-    <section class="pane" aria-label="Graph">
-      <header>
-        <h2>Graph</h2>
-        <span class="faint">{layout.boxes.length > 0 && (isNative && !written ? `${count(log.calls.length)} calls` : `${done} of ${reached} done`)}</span>
+    <Pane label="Graph" head={<><span class="faint">{layout.boxes.length > 0 && (isNative && !written ? `${count(log.calls.length)} calls` : `${done} of ${reached} done`)}</span>
         <span class="grow" />
         {isNative && shape?.is_read && hasCalls && (
           <span class="chips">
             <button type="button" class="chip" aria-pressed={!written} onClick={() => setWritten(false)}>as it happened</button>
             <button type="button" class="chip" aria-pressed={written} onClick={() => setWritten(true)}>as written</button>
           </span>
-        )}
-      </header>
-      <div class="body graph" tabIndex={0} aria-label="Graph of the run">
+        )}</>} class="graph" body={{ tabIndex: 0, "aria-label": "Graph of the run" }}>
         {layout.boxes.length > 0 ? <Drawing model={model} layout={layout} standing={standing} /> : <p class="hint">{shape === null ? "" : "It has called nothing yet. Its calls appear here as they happen."}</p>}
-      </div>
-    </section>
+      </Pane>
   );
 }
 

@@ -4,7 +4,8 @@
  * several that repeats. Nothing is guessed of calls that have not happened.
  */
 
-import type { Call, Log } from "./fold";
+import type { Log } from "./fold";
+import type { Call } from "./fold-words";
 
 export interface Happened {
   kind: "call" | "loop" | "together" | "scope";

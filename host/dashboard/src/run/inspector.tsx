@@ -7,9 +7,10 @@ import type { Json } from "../api/models";
 import { clock, count, duration, size } from "../clock";
 import { link } from "../router";
 import { Copy, Pill, Text, visible } from "../ui/basic";
+import { Pane, Wrong } from "../ui/parts";
 import { Payload } from "../ui/payload";
 import { Again } from "./act-panel";
-import type { Call, CallState, Segment } from "./fold";
+import type { Call, CallState, Segment } from "./fold-words";
 import { valueIn, type RunModel } from "./model";
 import { kindWords, pillOf } from "./words";
 
@@ -30,25 +31,19 @@ export function Inspector({ model }: { model: RunModel }): JSX.Element {
   const selection = model.selection.value;
   const call = selection?.call ?? (selection?.place?.calls.length === 1 ? log.calls[selection.place.calls[0]!]! : null);
   return (
-    <section class="pane" aria-label="Inspector">
-      <header>
-        <h2>{selection ? "Step" : "Record"}</h2>
-        <span class="grow" />
-        <Again model={model} isSmall />
-      </header>
-      <div class="body" tabIndex={0} aria-label="What is selected">
+    <Pane label="Inspector" title={<h2>{selection ? "Step" : "Record"}</h2>} head={<><span class="grow" />
+        <Again model={model} isSmall /></>} body={{ tabIndex: 0, "aria-label": "What is selected" }}>
         <div class="insp">
           {call ? <OfCall model={model} call={call} at={at} /> : selection ? <OfPlace model={model} at={at} /> : <OfRecord model={model} seq={at} />}
         </div>
-      </div>
-    </section>
+      </Pane>
   );
 }
 
 function OfCall({ model, call, at }: { model: RunModel; call: Call; at: number }): JSX.Element {
   const { log } = model;
   const state = log.callAt(call.index, at);
-  if (state === null) return <><Title name={call.path} /><p class="dim">Not reached at record {count(at)}.</p></>;
+  if (state === null) return <Unreached name={call.path} at={at} />;
   const seqs = call.seqs.filter((one) => one <= at);
   const of = (...kinds: string[]): number | undefined => seqs.findLast((one) => kinds.includes(log.kindOf(one)));
   const ended = of("step_completed", "step_bailed", "hook_received", "child_ended", "left");
@@ -74,6 +69,10 @@ function OfCall({ model, call, at }: { model: RunModel; call: Call; at: number }
 }
 
 const labelsOf = (labels: unknown): string => (Array.isArray(labels) && labels.length ? ` · label ${labels.join(", ")}` : "");
+
+function Unreached({ name, at }: { name: string; at: number }): JSX.Element {
+  return <><Title name={name} /><p class="dim">Not reached at record {count(at)}.</p></>;
+}
 
 function Title({ name, status, children }: { name: string; status?: string; children?: ComponentChildren }): JSX.Element {
   return (
@@ -179,7 +178,7 @@ function Value({ model, seq, label, more = "" }: { model: RunModel; seq: number;
         {label}
         <span class="mono" title={record?.hash}>{[more, record && size(record.size), record?.hash.slice(0, 10)].filter(Boolean).join(" · ")}</span>
       </h4>
-      {problem && <p class="mistake">{problem}</p>}
+      <Wrong>{problem}</Wrong>
       {record && (record.size > WHOLE_MAX ? <Large model={model} record={record} value={value} /> : <Payload value={value ?? null} />)}
       {!record && !problem && <pre class="empty" aria-busy="true">…</pre>}
     </div>
@@ -235,12 +234,12 @@ function Logs({ model, seq }: { model: RunModel; seq: number }): JSX.Element | n
 function OfPlace({ model, at }: { model: RunModel; at: number }): JSX.Element {
   const { log } = model;
   const { place, path: name } = model.selection.value!;
-  if (place === null) return <><Title name={name} /><p class="dim">Not reached at record {count(at)}.</p></>;
+  if (place === null) return <Unreached name={name} at={at} />;
   const status = log.placeStatus(place.index);
   const block = place.blocks.map((index) => log.blocks[index]!).filter((one) => one.seq <= at).at(-1);
   const calls = place.calls.filter((index) => log.calls[index]!.seqs[0]! <= at);
   const left = block?.closed && block.closed <= at ? block.closed : 0;
-  if (status === "idle") return <><Title name={name} /><p class="dim">Not reached at record {count(at)}.</p></>;
+  if (status === "idle") return <Unreached name={name} at={at} />;
   return (
     <>
       <Title name={name} status={status} />

@@ -5,7 +5,8 @@ import { ask, path, Problem, query } from "../api/client";
 import { FINAL, type Json, type RunOut, type Usage, type Why } from "../api/models";
 import { follow, type Following } from "../api/sse";
 import { place, setQuery } from "../router";
-import { Log, type Call, type Head, type Place } from "./fold";
+import { Log } from "./fold";
+import type { Call, Head, Place } from "./fold-words";
 
 export interface ShapeItem {
   kind: string;

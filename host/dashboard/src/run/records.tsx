@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useMemo, useRef, useState } from "preact/hooks";
+import { Pane } from "../ui/parts";
 import { count } from "../clock";
 import { useKeys } from "../keys";
 import { visible } from "../ui/basic";
@@ -28,10 +29,7 @@ export function Records({ model }: { model: RunModel }): JSX.Element {
   const total = shown ? shown.length : log.count;
   const cursor = shown ? nearest(shown, at) : at - 1;
   return (
-    <section class="pane" aria-label="Records">
-      <header>
-        <h2>Records</h2>
-        <span class="chips" role="group" aria-label="Which records">
+    <Pane label="Records" head={<><span class="chips" role="group" aria-label="Which records">
           {FILTERS.map((one) => (
             <button type="button" class="chip" key={one} aria-pressed={filter === one} onClick={() => setFilter(one)}>
               {SIGN[one]}
@@ -41,9 +39,7 @@ export function Records({ model }: { model: RunModel }): JSX.Element {
         </span>
         <span class="grow" />
         {!isWhole && <span class="faint num" role="status">{count(total)}</span>}
-        <input class="filter" ref={box} type="search" placeholder="Find in records   /" aria-label="Find in records" value={find} onInput={(event) => setFind(event.currentTarget.value)} />
-      </header>
-      <div class="body">
+        <input class="filter" ref={box} type="search" placeholder="Find in records   /" aria-label="Find in records" value={find} onInput={(event) => setFind(event.currentTarget.value)} /></>}>
         <Rows
           class="log"
           count={total}
@@ -54,8 +50,7 @@ export function Records({ model }: { model: RunModel }): JSX.Element {
           onRange={(first, last) => void model.needTexts(shown ? (shown[first] ?? 1) : first + 1, shown ? (shown[last - 1] ?? 0) : last)}
           row={(index, style) => <Line model={model} seq={shown ? shown[index]! : index + 1} at={at} style={style} />}
         />
-      </div>
-    </section>
+      </Pane>
   );
 }
 

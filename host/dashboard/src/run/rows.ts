@@ -1,6 +1,7 @@
 /** The rows of the timeline: places of the code, and below them their calls where they are shown. No DOM. */
 
-import type { Log, Place } from "./fold";
+import type { Log } from "./fold";
+import type { Place } from "./fold-words";
 
 export interface Row {
   key: string;

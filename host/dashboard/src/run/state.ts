@@ -1,6 +1,7 @@
 /** The whole state of a run at a record, as data. No page shows it: it is what the fold is compared with Python's by. */
 
-import { STATUSES, type Block, type Log } from "./fold.ts";
+import type { Log } from "./fold.ts";
+import { STATUSES, type Block } from "./fold-words.ts";
 
 /** As `RunFold.state` of Python says it. Moves the cursor. */
 export function stateOf(log: Log, seq: number): Record<string, unknown> {

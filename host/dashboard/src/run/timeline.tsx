@@ -2,10 +2,11 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Pane } from "../ui/parts";
 import { clock, count, duration, now } from "../clock";
 import { visible } from "../ui/basic";
 import { Rows, type RowStyle } from "../ui/rows";
-import type { Segment } from "./fold";
+import type { Segment } from "./fold-words";
 import type { RunModel } from "./model";
 import type { Row } from "./rows";
 import { scaleOf, type Scale } from "./scale";
@@ -34,10 +35,7 @@ export function Timeline({ model, rows }: { model: RunModel; rows: Row[] }): JSX
   const isLive = model.isLive.value;
   const x = isLive && !isOver ? width : scale.x(log.timeOf(at));
   return (
-    <section class="pane" aria-label="Timeline">
-      <header>
-        <h2>Timeline</h2>
-        <span class="grow" />
+    <Pane label="Timeline" head={<><span class="grow" />
         <span class="legend" aria-hidden="true">
           <span><i class="bar q" />queue</span>
           <span><i class="bar work" />work</span>
@@ -45,9 +43,7 @@ export function Timeline({ model, rows }: { model: RunModel; rows: Row[] }): JSX
           <span><i class="bar retry" />retry</span>
           <span><i class="bar sus" />person</span>
           <span><i class="bar waits" />waits</span>
-        </span>
-      </header>
-      <div class="body tl" ref={box} style={{ "--labels": `${labels}px` }}>
+        </span></>} class="tl" body={{ ref: box, style: { "--labels": `${labels}px` } }}>
         <div class="axis" aria-hidden="true">
           {scale.ticks.map((tick) => (
             <>
@@ -63,8 +59,7 @@ export function Timeline({ model, rows }: { model: RunModel; rows: Row[] }): JSX
         </div>
         <Rows count={rows.length} height={21} cursor={cursor} label="What was called" role="list" isFocused row={(index, style) => <Lane model={model} row={rows[index]!} scale={scale} style={style} at={at} isLive={isLive} isOver={isOver} />} />
         {log.count > 0 && <div class="now" style={{ left: `${labels + x}px` }} />}
-      </div>
-    </section>
+      </Pane>
   );
 }
 

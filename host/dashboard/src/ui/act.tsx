@@ -1,14 +1,14 @@
 /** What moves a run, as a dialog: answer a step, send an event, retry, cancel, delete. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, key, path, Problem, textOf } from "../api/client";
+import { useEffect, useState } from "preact/hooks";
+import { ask, path, textOf } from "../api/client";
 import type { Asked, Json, Why } from "../api/models";
 import { link } from "../router";
 import { Dialog } from "./dialog";
 import { Payload } from "./payload";
 import { ValueForm } from "./form";
-import { mistakesIn, type Mistake } from "./schema";
+import { useSubmit, Wrong } from "./parts";
 import { toast } from "./toast";
 
 export type Act = "resume" | "event" | "retry" | "cancel" | "delete";
@@ -30,11 +30,7 @@ export function ActDialog({ run, act, onClose }: { run: string; act: Act; onClos
   }, []);
   return (
     <Dialog title={`${ACTS[act].title} ${run}`} kind="side" onClose={onClose}>
-      {problem && (
-        <p class="mistake" role="alert">
-          {problem}
-        </p>
-      )}
+      <Wrong>{problem}</Wrong>
       {(!needsWhy || why) && <ActForm run={run} act={act} asked={why?.asked ?? []} onDone={onClose} />}
     </Dialog>
   );
@@ -48,26 +44,12 @@ export function ActForm({ run, act, asked, onDone }: { run: string; act: Act; as
   const [name, setName] = useState(one?.event ?? "");
   const [value, setValue] = useState<Json | undefined>();
   const [isOk, setOk] = useState(true);
-  const [isBusy, setBusy] = useState(false);
-  const [mistakes, setMistakes] = useState<Mistake[]>([]);
-  const [problem, setProblem] = useState("");
-  const token = useRef(key());
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      const made = await request(act, run, one, name, value, token.current);
-      const href = made ? link("runs", made) : act === "delete" ? undefined : link("runs", run);
-      toast(`${run} ${ACTS[act].done}`, "good", href);
-      onDone();
-    } catch (error) {
-      const found = error instanceof Problem ? mistakesIn(error.facts) : [];
-      setMistakes(found);
-      setProblem(found.length ? "" : textOf(error));
-      token.current = key();
-    }
-    setBusy(false);
-  };
+  const { isBusy, mistakes, problem, submit } = useSubmit(async (token) => {
+    const made = await request(act, run, one, name, value, token);
+    const href = made ? link("runs", made) : act === "delete" ? undefined : link("runs", run);
+    toast(`${run} ${ACTS[act].done}`, "good", href);
+    onDone();
+  });
   const takesValue = act === "resume" || act === "event";
   return (
     <form class="actform" onSubmit={submit}>
@@ -94,11 +76,7 @@ export function ActForm({ run, act, asked, onDone }: { run: string; act: Act; as
       {act === "retry" && <p class="dim">A new run goes on after the last step that succeeded; what was done is not done again.</p>}
       {act === "cancel" && <p class="dim">Its open steps are told to stop, and its clean-up runs. This cannot be undone.</p>}
       {act === "delete" && <p class="dim">Its records are gone for good; its id stays taken.</p>}
-      {problem && (
-        <p class="mistake" role="alert">
-          <bdi>{problem}</bdi>
-        </p>
-      )}
+      <Wrong>{problem}</Wrong>
       <div class="end">
         <button class={`btn main ${act === "cancel" || act === "delete" ? "danger" : ""}`} type="submit" disabled={!isOk || isBusy}>
           {ACTS[act].button}

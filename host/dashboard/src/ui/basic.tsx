@@ -10,40 +10,27 @@ export function Pill({ status }: { status: string }): JSX.Element {
   return <span class={`pill st ${status}`}>{status}</span>;
 }
 
-export function Dot({ status }: { status: string }): JSX.Element {
-  return <span class={`dot st ${status}`} role="img" aria-label={status} />;
+function Time({ at, as }: { at: string | number | null; as: (ms: number) => string }): JSX.Element {
+  if (at === null) return <span class="faint">–</span>;
+  const ms = typeof at === "number" ? at : Date.parse(at);
+  const iso = new Date(ms).toISOString();
+  return (
+    <time dateTime={iso} title={iso}>
+      {as(ms)}
+    </time>
+  );
 }
 
-const ms = (at: string | number): number => (typeof at === "number" ? at : Date.parse(at));
+type When = { at: string | number | null };
 
 /** For how long: `14 min`; the instant is its title. */
-export function Ago({ at }: { at: string | number | null }): JSX.Element {
-  if (at === null) return <span class="faint">–</span>;
-  return (
-    <time dateTime={new Date(ms(at)).toISOString()} title={new Date(ms(at)).toISOString()}>
-      {rough(now.value - ms(at))}
-    </time>
-  );
-}
+export const Ago = ({ at }: When): JSX.Element => <Time at={at} as={(ms) => rough(now.value - ms)} />;
 
 /** In a sentence: `14 minutes ago`. */
-export function FromNow({ at }: { at: string | number }): JSX.Element {
-  return (
-    <time dateTime={new Date(ms(at)).toISOString()} title={new Date(ms(at)).toISOString()}>
-      {fromNow(ms(at), now.value)}
-    </time>
-  );
-}
+export const FromNow = ({ at }: When): JSX.Element => <Time at={at} as={(ms) => fromNow(ms, now.value)} />;
 
 /** An instant of the reader's clock. */
-export function At({ at }: { at: string | number | null }): JSX.Element {
-  if (at === null) return <span class="faint">–</span>;
-  return (
-    <time dateTime={new Date(ms(at)).toISOString()} title={new Date(ms(at)).toISOString()}>
-      {clock(ms(at))}
-    </time>
-  );
-}
+export const At = ({ at }: When): JSX.Element => <Time at={at} as={clock} />;
 
 export function Kbd({ of }: { of: string }): JSX.Element {
   return <kbd aria-hidden="true">{shownKey(of)}</kbd>;

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Wrong } from "./parts";
 import type { Json, Schema } from "../api/models";
 import { fieldOf, initial, labelOf, type Field, type Mistake } from "./schema";
 
@@ -75,9 +76,7 @@ export function ValueForm({ schema, value: given, onChange, mistakes = [], label
       {mistakes
         .filter((one) => text !== null || !one.path)
         .map((one) => (
-          <p class="mistake" role="alert">
-            {one.path && <code>{one.path}</code>} <bdi>{one.text}</bdi>
-          </p>
+          <Wrong>{one.path && <code>{one.path}</code>} {one.text}</Wrong>
         ))}
     </div>
   );
@@ -179,9 +178,7 @@ function Row(props: ValueProps): JSX.Element {
         <Control {...props} id={id} />
         {about && <p class="about">{about}</p>}
         {own.map((one) => (
-          <p class="mistake" role="alert">
-            <bdi>{one.text}</bdi>
-          </p>
+          <Wrong>{one.text}</Wrong>
         ))}
       </div>
     </div>
