@@ -146,12 +146,13 @@ def test_the_keys_of_a_page_are_listed(page: Page, server: Serving) -> None:
     page.get_by_role("link", name="one", exact=True).wait_for()
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keys")
+    dialog.wait_for()
     for label in ("next run", "cancel the run", "light or dark", "jump to a run, a page or a command"):
         assert dialog.get_by_text(label, exact=True).count() == 1
     page.keyboard.press("n")  # a dialog has the keyboard to itself
     assert page.get_by_role("dialog").count() == 1
     page.keyboard.press("Escape")
-    assert page.get_by_role("dialog").count() == 0
+    dialog.wait_for(state="detached")
 
 
 def test_it_jumps_to_a_run_by_its_id(page: Page, server: Serving) -> None:
