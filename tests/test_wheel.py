@@ -102,5 +102,7 @@ def test_with_the_compiled_guests_the_first_run_compiles_nothing(tmp_path: Path)
 def test_the_wheel_holds_the_dashboard(wheel: Path) -> None:
     names = [name for name in ZipFile(wheel).namelist() if name.startswith("cloche/http/dashboard/")]
     assert "cloche/http/dashboard/index.html" in names
-    assert sorted(Path(name).suffix for name in names if "/assets/" in name) == [".css", ".js", ".svg"]
+    assets = [name for name in names if "/assets/" in name]
+    assert sorted(Path(name).suffix for name in assets if not name.endswith(".gz")) == [".css", ".js", ".svg"]
+    assert {f"{name}.gz" for name in assets if not name.endswith(".gz")} <= set(assets)
     assert not [name for name in ZipFile(wheel).namelist() if "node_modules" in name]

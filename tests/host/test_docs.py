@@ -20,7 +20,7 @@ def test_every_command_that_the_changelog_names_is_there(tmp_path: Path) -> None
     [line] = re.findall(r"`cloche (run, [^`]*)`", (ROOT / "CHANGELOG.md").read_text())
     shown = _cloche("--help", cwd=tmp_path).stdout
     listed = re.findall(r"^  ([a-z]+)  ", shown[shown.index("--help") :], re.MULTILINE)
-    assert sorted(listed) == sorted(line.split(", "))
+    assert sorted(listed) == sorted(re.split(r",\s+", line))
 
 
 MAPS = [ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs" / "design").glob("*.md"))]

@@ -189,7 +189,7 @@ async def test_a_run_that_lacks_its_step_here_goes_on_where_it_is_known(journal:
     async with AppOn(store, workflows=[workflow]) as app:
         await (await app.start("w", {"v": 1}, run_id="r1")).result()
     async with AppOn(store) as without, AppOn(store, workflows=[workflow]) as with_it:
-        await without._running.requests.resume(KEY, {"data": {"add": 5}})
+        await without.resume("r1", resume_data={"add": 5})
         await until(lambda: store.runs(status=RunStatus.SUCCESS))
         assert await ended(await with_it.get("r1")) == ("success", {"v": 14})
 
