@@ -148,8 +148,8 @@ def test_code_that_asks_so_ends_its_own_run(mode: Mode, name: str, tmp_path: Pat
 
 
 IN_PYTHON = {
-    "a deadline without end": ("cloche.set_deadline(float('inf'))", "OverflowError"),
-    "a deadline before time": ("cloche.set_deadline(-10**400)", "OverflowError"),
+    "a deadline without end": ("cloche.set_deadline(float('inf'))", "ValueError"),
+    "a deadline before time": ("cloche.set_deadline(-10**400)", "ValueError"),
     "fewer successes than none": ("await gather(step('echo')(1), min_successes=-5)", "ValueError"),
     "a race of nobody": ("await race()", "ValueError"),
     "a sleep of no time": ("await cloche.sleep(float('nan'))", "ValueError"),
