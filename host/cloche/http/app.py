@@ -72,6 +72,7 @@ _PROBLEMS = {
     401: "Nobody knows who asks.",
     403: "The principal may not do this.",
     404: "There is no such thing, or it is another tenant's.",
+    405: "The address is another one: an id was `.` or `..`, which clients leave out of addresses.",
     406: "None of the types that are accepted is there.",
     408: "The body came too slowly.",
     409: "It does not go with what is there.",
