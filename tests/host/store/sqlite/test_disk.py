@@ -189,7 +189,7 @@ async def test_a_run_waits_for_room_and_goes_on(tmp_path: Path, disk: Disk) -> N
 
 @in_loop
 async def test_a_run_that_meets_the_limit_of_a_file_goes_on_when_it_is_raised(tmp_path: Path) -> None:
-    with flow(tmp_path, {**os.environ}, str(size_of_guest() + 370_000)) as process:
+    with flow(tmp_path, {**os.environ}, str(size_of_guest() + 500_000)) as process:
         assert process.stdout is not None
         said = process.stdout.read()
     assert "no room:" in said
