@@ -159,7 +159,7 @@ def test_it_jumps_to_a_run_by_its_id(page: Page, server: Serving) -> None:
     page.goto(f"{server.url}/#/usage")
     page.get_by_role("heading", level=1).wait_for()
     page.keyboard.press("Control+k")
-    page.keyboard.type("one")
+    page.get_by_role("dialog").get_by_role("combobox").fill("one")
     page.get_by_role("option", name="one run of stock-sync").wait_for()
     page.keyboard.press("Enter")
     page.wait_for_url("**/#/runs/one**")
@@ -172,9 +172,10 @@ def test_it_jumps_to_a_page_and_does_commands(page: Page, server: Serving) -> No
     page.get_by_role("option", name="Schedules").click()
     page.wait_for_url("**/#/schedules")
     page.keyboard.press(".")
-    page.keyboard.type("light or")
+    page.get_by_role("dialog").get_by_role("combobox").fill("light or")
+    page.get_by_role("option", name="light or dark").wait_for()
     page.keyboard.press("Enter")
-    assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
+    page.locator("html[data-theme=dark]").wait_for()
 
 
 def test_a_theme_is_kept(page: Page, server: Serving) -> None:
