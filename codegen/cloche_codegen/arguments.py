@@ -224,6 +224,7 @@ _UNITS: Final = {
     "w week weeks": 604_800,
 }
 _SECONDS: Final = {name: seconds for names, seconds in _UNITS.items() for name in names.split()}
+_DURATION_CHARS_MAX: Final = 200  # to look through a text takes as long as its length by itself
 _PART: Final = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(sorted(_SECONDS, key=len, reverse=True))})\b", re.IGNORECASE)
 
 
@@ -252,7 +253,7 @@ def duration_of(given: object, path: str, problems: Problems) -> tuple[int | Non
 
 def seconds_in(text: str) -> float | None:
     """The seconds of a duration as people write it: `3 days`, `1h 30m`, `250ms`. None if it is none."""
-    parts = _PART.findall(text)
+    parts = _PART.findall(text) if len(text) <= _DURATION_CHARS_MAX else []
     if not parts or _PART.sub("", text).strip(" ,"):
         return None
     return sum(float(number) * _SECONDS[unit.lower()] for number, unit in parts)

@@ -50,13 +50,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from cloche.text import shown
+from cloche.text import brief, shown
 
 
 class ClocheError(Exception):
     """The base of all errors above. `facts` become attributes: `error.run_id`, `error.path` …
 
-    A message is text for people (`text.shown`): it quotes names, code and values of whoever brought them.
+    A message is text for people (`text.shown`), of a length that people read (`text.brief`): it quotes names, code and values
+    of whoever brought them.
 
     `what_to_do` is for the person who finds a run that is blocked by it.
     """
@@ -66,7 +67,7 @@ class ClocheError(Exception):
     what_to_do: ClassVar[str] = "see the message; the run is tried again when the store is opened next"
 
     def __init__(self, message: str, **facts: Any) -> None:
-        message = shown(message, lines=True)
+        message = brief(shown(brief(message), lines=True))
         super().__init__(message)
         self.message = message
         self.facts = facts

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 ID_SEPARATOR = "\x1f"  # between the id of a run and what it has begun, as it is stored: see `history.ids.child_id`
+MESSAGE_CHARS_MAX = (
+    10_000  # of an error: whoever brings what it quotes must not fill logs, answers and terminals with it
+)
+QUOTED_CHARS_MAX = 200
 _DERIVED = re.compile(rf"{ID_SEPARATOR}c?([rsntf]?\d+)")  # of the kinds of such ids, children go without a letter
 
 
@@ -19,6 +23,22 @@ def shown(text: str, *, lines: bool = False) -> str:
         text = _DERIVED.sub(r" › \1", text)
     kept = "\t\n" if lines else "\t"
     return "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in text)
+
+
+def brief(text: str, most: int = MESSAGE_CHARS_MAX) -> str:
+    """`text` with its middle left out, if it has more than so many characters: what to do stands at the end of a message."""
+    if len(text) <= most:
+        return text
+    head, tail = most * 3 // 4 - 45, most // 5  # what is said of the rest takes up to 45
+    return f"{text[:head]} … {len(text) - head - tail:,} characters are left out … {text[-tail:]}"
+
+
+def quoted(value: object) -> str:
+    """What a caller gave, as Python writes it, in few characters; of a number without end only its type."""
+    try:
+        return brief(repr(value), QUOTED_CHARS_MAX)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; what is within itself too often
+        return f"one of type {type(value).__name__} that is too large to be written down"
 
 
 def sentence_of(text: str) -> str:

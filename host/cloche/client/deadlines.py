@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from cloche.errors import InvalidInput
 from cloche.history import TimeMs
+from cloche.text import quoted
 
 Deadline: TypeAlias = datetime | timedelta | float | str
 
@@ -25,7 +26,7 @@ def deadline_ms(deadline: Deadline | None, now: TimeMs) -> TimeMs | None:
     due = _due(deadline, now)
     if due is None or not 0 < due <= _MS_MAX:
         what = "a datetime, a timedelta, seconds from now, or a text such as '8 hours' or '2027-01-31T12:00:00Z'"
-        raise InvalidInput(f"a deadline is {what}, not {deadline!r}", path="deadline")
+        raise InvalidInput(f"a deadline is {what}, not {quoted(deadline)}", path="deadline")
     return TimeMs(due)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from cloche.errors import UsageError
 from cloche.history.ids import run_key
 from cloche.operations import finding, limits, start_requests, timing, why
 from cloche.operations.finding import RunList
@@ -17,6 +18,7 @@ from cloche.operations.start_requests import NotBegun, waiting_start
 from cloche.operations.timing import StepStory, TopReport
 from cloche.operations.why import Why
 from cloche.store import FailureGroup, RunFilter
+from cloche.text import quoted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -92,6 +94,9 @@ class Sought:
         return await start_requests.not_begun(self.connection.store, filter, text, limit)
 
     def _filter(self, all_tenants: bool, asked: dict[str, Any]) -> RunFilter:
+        if unknown := asked.keys() - RunQuery.__annotations__.keys():
+            named = ", ".join(map(quoted, sorted(unknown)))
+            raise UsageError(f"runs are not found by {named}, but by {', '.join(RunQuery.__annotations__)}")
         asked["until"] = finding.before(self.connection.world.now(), asked.pop("age", None), asked.get("until"))
         return finding.filter_of(None if all_tenants else self._tenant, **asked)
 

@@ -171,5 +171,8 @@ def sent_failure(error: BaseException | str | Mapping[str, Any]) -> Failure:
     if isinstance(error, Failure):
         return error
     if isinstance(error, Mapping):
-        return Failure(error["name"], error["message"], error.get("data"))
+        name, message = error.get("name"), error.get("message")
+        if not isinstance(name, str) or not isinstance(message, str):
+            raise UsageError("an error that is sent has a name and a message, both texts")
+        return Failure(name, message, error.get("data"))
     return Failure("Failure", error) if isinstance(error, str) else Failure.from_exception(error)

@@ -22,7 +22,7 @@ from cloche.history.ids import check_idempotency_key, check_named, new_run_key, 
 from cloche.history.values import encode, plain
 from cloche.operations import acts, export, replay
 from cloche.operations.acts import Act
-from cloche.operations.filters import status_of
+from cloche.operations.filters import count_of, status_of
 from cloche.operations.on_their_way import check_first, meant
 from cloche.operations.start_requests import check_same_retry, has_run
 from cloche.operations.view import RunView, Startable, startable, view_of
@@ -176,7 +176,7 @@ class Runs(Sought, Many, Telling):
         key, connection = await self._newest(run_id), self.connection
         check_idempotency_key(idempotency_key)
         run = await self._run(await replay.row_of(connection.store, key))
-        named = {"step": path_of(step), "label": label, "foreach_index": foreach_index, "per_step": per_step}
+        named = {**_named(step, label, foreach_index), "per_step": per_step}
         await connection.resume(key, {"data": resume_data, **named}, idempotency_key)
         return await run.result()
 
@@ -209,7 +209,7 @@ class Runs(Sought, Many, Telling):
         key, connection = await self._newest(run_id), self.connection
         check_idempotency_key(idempotency_key)
         store = connection.store
-        named: dict[str, Any] = {"step": path_of(step), "label": label, "foreach_index": foreach_index}
+        named = _named(step, label, foreach_index)
         token = token_of(key, "resume", idempotency_key or connection.world.run_id())
         if idempotency_key is not None and await store.answer(token) == GRANTED:
             return None
@@ -346,13 +346,17 @@ class Runs(Sought, Many, Telling):
         after: str | None = None,
     ) -> Sequence[RunRow]:
         """Runs that have begun or are queued, newest first; `after` is the run id to go on after."""
+        if limit is not None:
+            count_of("limit", limit)
         return await self.connection.store.runs(
             tenant=self._tenant, status=status_of(status), workflow=workflow, limit=limit, after=after
         )
 
     @in_turn
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
-        """What the tenant has deployed, the last first."""
+        """What the tenant has deployed, the last first. Raises `UsageError` if the name is none."""
+        if workflow is not None:
+            check_named("workflow", workflow)
         return await self.connection.store.versions(self._tenant, workflow)
 
     @in_turn
@@ -395,3 +399,17 @@ class Runs(Sought, Many, Telling):
 
     async def _run(self, row: RunRow, key: RunKey | None = None) -> Run:
         return Run(self, key or row.key, await self.connection.workflow_of(row))
+
+
+def _named(step: Any, label: str | None, foreach_index: int | None) -> dict[str, Any]:
+    """What a resume is meant for, as the request says it.
+
+    Raises:
+        UsageError: one of them can be no name, or no place in a list.
+    """
+    found = {"step": path_of(step), "label": label}
+    for what, name in found.items():
+        if name is not None:
+            check_named(what, name)
+    index = None if foreach_index is None else count_of("foreach_index", foreach_index)
+    return {**found, "foreach_index": index}

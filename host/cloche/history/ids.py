@@ -7,7 +7,7 @@ from typing import NamedTuple, NewType, TypeAlias
 from unicodedata import is_normalized, normalize
 
 from cloche.errors import InvalidInput, UsageError
-from cloche.text import ID_SEPARATOR, shown
+from cloche.text import ID_SEPARATOR, quoted, shown
 
 TenantId = NewType("TenantId", str)
 RunId = NewType("RunId", str)
@@ -135,7 +135,7 @@ def check_idempotency_key(text: object) -> None:
 
 
 def _brief(value: object) -> str:
-    return repr(value[:NAME_SIZE_MAX] if isinstance(value, str) else value)[: NAME_SIZE_MAX + 2]
+    return repr(value[:NAME_SIZE_MAX])[: NAME_SIZE_MAX + 2] if isinstance(value, str) else quoted(value)
 
 
 def is_path(text: str) -> bool:
@@ -265,7 +265,7 @@ def _check_size(what: str, text: object) -> None:
     """Before anything goes through it: a platform passes on what a tenant has said, and that may be megabytes."""
     if not isinstance(text, str):
         raise UsageError(
-            f"{what} {_brief(text)} is no text, but of type {type(text).__name__}: write {str(text)[:99]!r}"
+            f"{what} {_brief(text)} is no text, but of type {type(text).__name__}: write {quoted(text)[:99]!r}"
         )
     if len(text) > _NORMALIZED_MAX:
         raise UsageError(f"{what} {_brief(text)}… has {len(text):,} characters, and may have {ID_BYTES_MAX} bytes")

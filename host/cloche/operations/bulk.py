@@ -10,6 +10,7 @@ from typing import Any
 from cloche.errors import ClocheError, StoreError, UsageError
 from cloche.status import FINAL, RunStatus
 from cloche.store import RunRow
+from cloche.text import quoted
 
 PAGE = 200
 SHOWN = 5
@@ -75,7 +76,9 @@ def action_of(name: str, event: str | None) -> BulkAction:
     try:
         action = BulkAction(name)
     except ValueError:
-        raise UsageError(f"there is no action '{name}' for many runs; there are: {', '.join(BulkAction)}") from None
+        raise UsageError(
+            f"there is no action {quoted(name)} for many runs; there are: {', '.join(BulkAction)}"
+        ) from None
     if action is BulkAction.EVENT and event is None:
         raise UsageError("say which event is to be sent: event='NAME'")
     return action

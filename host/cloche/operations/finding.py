@@ -14,7 +14,7 @@ from cloche.history.marks import ERROR, STEP, checked_tags, tag_marks
 from cloche.history.messages import CompleteRun, FailRun, Started
 from cloche.history.notes import RunCreated, RunStopped
 from cloche.history.reading import message_of, unpack_started
-from cloche.operations.filters import statuses_of
+from cloche.operations.filters import count_of, statuses_of
 from cloche.operations.forms import to_json
 from cloche.store import RunFilter, RunRow
 
@@ -148,9 +148,15 @@ def _told(record: Record) -> str:
 
 
 def _ms(time: datetime | int | None) -> TimeMs | None:
-    if isinstance(time, datetime):
-        return TimeMs(int(time.timestamp() * 1000))
-    return TimeMs(time) if time is not None else None
+    """
+    Raises:
+        UsageError: it is no time that runs have.
+    """
+    try:
+        ms = int(time.timestamp() * 1000) if isinstance(time, datetime) else time
+    except (ValueError, OverflowError, OSError):
+        ms = -1
+    return TimeMs(count_of("a time in ms since 1970, or as a datetime,", ms)) if ms is not None else None
 
 
 def _place(cursor: str | None) -> int | None:

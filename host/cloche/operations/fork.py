@@ -13,7 +13,9 @@ from cloche.history.messages import EVENTS, CallStep, Started, StepBailed, StepC
 from cloche.history.notes import AttemptSent, unpack_note
 from cloche.history.reading import message_of
 from cloche.history.values import plain
+from cloche.text import quoted
 
+NAMES_SHOWN_MAX = 20
 SAME = object()  # the step gets what it got then
 _COPIED_NOTES = (
     Kind.ATTEMPT_STARTED,
@@ -38,7 +40,9 @@ def inputs_before(records: Sequence[Record], at: str, input_data: Any = SAME) ->
     places = [index for index, record in enumerate(records) if record.kind is Kind.STEP_CALLED and record.path == at]
     if not places:
         called = sorted({record.path or "" for record in records if record.kind is Kind.STEP_CALLED})
-        raise UsageError(f"the run never called a step at '{at}'; it called: {', '.join(called) or 'none'}")
+        more = f", … ({len(called):,} in all)" if len(called) > NAMES_SHOWN_MAX else ""
+        listed = ", ".join(called[:NAMES_SHOWN_MAX]) + more
+        raise UsageError(f"the run never called a step at {quoted(at)}; it called: {listed or 'none'}")
     target = records[places[-1]]
     if any(record.kind is Kind.CANCEL_DELIVERED for record in records[: places[-1]]):
         raise UsageError(f"the run was canceled before it called '{at}', to clean up: fork it at a step before that")

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.errors import LimitExceeded, NotFound, UsageError
 from cloche.history import RunKey, TimeMs
+from cloche.history.bounds import exceeded
 from cloche.history.ids import FIRED, RunId, is_valid_id, schedule_run_key
-from cloche.history.values import plain
+from cloche.history.values import encode_plain, plain
 from cloche.operations.acts import Act, write_act
+from cloche.operations.filters import count_of
 from cloche.operations.forms import instant
 from cloche.store import Firing, ScheduleRow, Store
+from cloche.text import quoted
 from cloche.worker.answers import refusal_of, start_token
 from cloche.worker.firing import Move, with_next
 from cloche.worker.schedule_spec import CatchUp, Overlap, ScheduleSpec, zone
@@ -23,6 +26,8 @@ from cloche.worker.schedules import counts, is_open_run, start_post
 if TYPE_CHECKING:
     from cloche.history import TenantId
     from cloche.tenancy import Policy
+
+UPCOMING_MAX = FIRINGS_MAX = 1_000  # that are told at once; of firings no more are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,8 @@ async def put(
 
 
 async def _check_policy(store: Store, row: ScheduleRow, spec: ScheduleSpec, policy: Policy) -> None:
+    if (size := len(encode_plain(spec.input))) > policy.payload_bytes:
+        raise exceeded("payload_bytes", policy.payload_bytes, size, "the input of a schedule")
     others = [one for one in await store.schedules(row.tenant) if counts(one) and one.id != row.id]
     if len(others) >= policy.schedules:
         raise LimitExceeded(
@@ -223,7 +230,7 @@ async def found(store: Store, tenant: TenantId, id: str) -> ScheduleRow:
     """
     row = await store.schedule(tenant, id)
     if row is None:
-        raise NotFound(f"tenant {tenant} has no schedule '{id}'", kind="schedule", id=id)
+        raise NotFound(f"tenant {tenant} has no schedule {quoted(id)}", kind="schedule", id=id)
     return row
 
 
@@ -232,7 +239,8 @@ async def firings(
 ) -> list[FiringInfo]:
     """A page of what came of its instants, the newest first. Raises `NotFound`."""
     await found(store, tenant, id)
-    page = await store.firings(tenant, id, before=before, limit=limit)
+    first = None if before is None else count_of("before", before)
+    page = await store.firings(tenant, id, before=first, limit=min(count_of("limit", limit), FIRINGS_MAX))
     return [await _firing(store, tenant, one) for one in page]
 
 
@@ -273,7 +281,8 @@ def upcoming(row: ScheduleRow, now: TimeMs, count: int) -> list[int]:
     """The next instants, in ms since 1970, without their jitter: none of one that is paused or over."""
     if row.is_paused or row.next_at is None:
         return []
-    return list(islice(ScheduleSpec.unpack(row.spec).after(max(now, row.next_at - 1)), count))
+    most = min(count_of("count", count), UPCOMING_MAX)
+    return list(islice(ScheduleSpec.unpack(row.spec).after(max(now, row.next_at - 1)), most))
 
 
 def when(spec: ScheduleSpec) -> str:
@@ -289,7 +298,7 @@ def _milliseconds(value: timedelta | float, name: str) -> int:
     if isinstance(value, timedelta):
         return round(value.total_seconds() * 1000)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e10:
-        raise UsageError(f"{name} is a number of seconds, or a timedelta: this is {value!r}")
+        raise UsageError(f"{name} is a number of seconds, or a timedelta: this is {quoted(value)}")
     return round(value * 1000)
 
 
@@ -303,4 +312,6 @@ def _moment(at: datetime | timedelta | str, tz: str, now: TimeMs) -> int:
             found = found.replace(tzinfo=zone(tz))
         return round(found.timestamp() * 1000)
     except (ValueError, OverflowError, AttributeError) as error:
-        raise UsageError(f"at is a datetime, an ISO text or a timedelta from now: {at!r} is none ({error})") from None
+        raise UsageError(
+            f"at is a datetime, an ISO text or a timedelta from now: {quoted(at)} is none ({error})"
+        ) from None

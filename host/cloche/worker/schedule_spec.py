@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cloche.errors import UsageError
 from cloche.history.ids import TenantId, TimeMs
 from cloche.history.values import decode, encode
+from cloche.text import quoted
 
 CRON_CHARS_MAX = 200
 EVERY_MS_MAX = 10 * 366 * 86_400_000
@@ -76,7 +77,7 @@ class ScheduleSpec:
             raise UsageError("a schedule has one of cron=, every= and at=")
         for what, value, known in (("overlap", self.overlap, Overlap), ("catch_up", self.catch_up, CatchUp)):
             if value not in list(known):
-                raise UsageError(f"{what} is one of {', '.join(known)}, not {value!r}")
+                raise UsageError(f"{what} is one of {', '.join(known)}, not {quoted(value)}")
         _between("every", self.every_ms, 1_000, EVERY_MS_MAX)
         _between("catch_up_max", self.catch_up_max, 1, CATCH_UP_MAX)
         _between("jitter_s", self.jitter_ms, 0, JITTER_MS_MAX)
@@ -143,7 +144,11 @@ def zone(name: str) -> ZoneInfo:
 
 def _between(what: str, value: int | None, least: int, most: int) -> None:
     if value is not None and not least <= value <= most:
-        raise UsageError(f"{what} is from {least:,} to {most:,} in ms, or in numbers: this is {value:,}")
+        raise UsageError(f"{what} is from {least:,} to {most:,} in ms, or in numbers: this is {_number(value)}")
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and abs(value) < 1 << 64 else quoted(value)
 
 
 def _check_cron(text: str) -> None:
