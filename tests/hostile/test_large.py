@@ -13,6 +13,8 @@ from hostile.platform import ENGINES, Mode, javascript
 from support.apps import AppOn, Journal, in_loop
 
 from cloche import Limits, Policy, StepContext, create_step, create_workflow, path
+from cloche.client import runs
+from cloche.client.records import Places
 from cloche.history import machine, output
 from cloche.run.attempts import NOTES_MAX, Attempts
 from cloche.run.effects import BEGUN_AT_ONCE
@@ -127,5 +129,39 @@ def test_a_large_graph_is_read_beside_the_loop(mode: Mode, monkeypatch: pytest.M
             assert found == [[1]]
             assert threads != []
             assert threading.main_thread() not in threads
+
+    live()
+
+
+def test_a_long_history_is_given_in_pieces(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Placing 80,000 records took 0.8 s of the event loop."""
+    placed = Counter[int]()
+    passes, place = 0, Places.placed
+
+    async def counted() -> None:
+        nonlocal passes
+        while True:
+            passes += 1
+            await asyncio.sleep(0)
+
+    async def noted(places: Places, record: Any) -> Any:
+        placed[passes] += 1
+        return await place(places, record)
+
+    monkeypatch.setattr(Places, "placed", noted)
+
+    @in_loop
+    async def live() -> None:
+        async with AppOn(MemoryStore(), engine=ENGINES[mode](Limits()), policy=Policy()) as app:
+            logs = javascript("for (let i = 0; i < 1_000; i++) console.log(i); return 1;")
+            await app.deploy("mallory", logs, workflow="w", language="javascript")
+            run = await app.tenant("mallory").start("w", 1)
+            await run.result()
+            counting = asyncio.ensure_future(counted())
+            records = await run.history()
+            counting.cancel()
+            assert [record.seq for record in records] == list(range(1, len(records) + 1))
+            assert sum(placed.values()) == len(records) > 1_000
+            assert max(placed.values()) <= runs.AT_ONCE
 
     live()

@@ -7,16 +7,20 @@ turns all that was under way comes before the first of them.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from hostile.platform import ENGINES, Mode, javascript
-from support.apps import AppOn, in_loop
+from support.apps import PATIENCE_S, AppOn, in_loop, until
 
 from cloche import Limits, Policy, Workflow, create_step, create_workflow
+from cloche.operations import replay
+from cloche.operations.replay import _fed
 from cloche.run.clock import SystemWorld
 from cloche.store import MemoryStore
+from cloche.tenancy.beside import EACH, PLACES, beside
 
 CALLS_BEFORE, CALLS_MADE, NEIGHBOURS = 50, 600, 5
 BODIES = {"w": "return 1;", "waits": "await cloche.waitForEvent('w', 'never', 0);"}
@@ -75,5 +79,36 @@ def test_calls_by_the_hundred_do_not_hold_up_a_neighbour(
             assert [(await run.result()).unwrap() for run in runs] == list(range(NEIGHBOURS))
             await asyncio.gather(*flood)
             assert done == CALLS_MADE  # they wait, and none is refused
+
+    live()
+
+
+def test_histories_that_are_read_again_leave_threads_to_others(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were first come, first served in the loop's own pool: twenty replays had all of it for as long as they took."""
+    is_over, under_way = threading.Event(), list[int]()
+
+    def stands(*given: Any) -> Any:
+        under_way.append(1)
+        is_over.wait(PATIENCE_S)
+        return _fed(*given)
+
+    monkeypatch.setattr(replay, "_fed", stands)
+
+    @in_loop
+    async def live() -> None:
+        async with AppOn(
+            MemoryStore(), engine=ENGINES[mode](Limits()), policy=Policy(), workflows=[works()], world=SystemWorld()
+        ) as app:
+            mallory, neighbour = app.tenant("mallory"), app.tenant("neighbour")
+            for tenant in (mallory, neighbour):
+                await (await tenant.start("works", 1, run_id="r")).result()
+            app.replays._kept.bytes_max = 0  # nothing is kept: each is fed
+            flood = [asyncio.create_task(mallory.replay("r")) for _ in range(4 * PLACES)]
+            await until(lambda: len(under_way) == EACH)
+            assert (await beside(neighbour._tenant, threading.current_thread)) is not threading.main_thread()
+            assert len(under_way) == EACH
+            is_over.set()
+            reports = await asyncio.gather(*flood)
+            assert all(report.ok for report in reports)
 
     live()

@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from cloche.client.pictures import picture_now, read_picture
@@ -21,16 +22,19 @@ from cloche.history.notes import AttemptFailed
 from cloche.history.reading import message_of
 from cloche.history.values import plain
 from cloche.operations import replay, why
+from cloche.operations.filters import count_of
 from cloche.operations.start_requests import waiting_start
 from cloche.run.child_waits import WaitingRun
-from cloche.run.code import known_code, load_code
-from cloche.run.results import RunResult, fold, outline_of, revive
+from cloche.run.code import load_code
+from cloche.run.known_results import known_result
+from cloche.run.results import RunResult, revive
 from cloche.run.tracebacks import places_of, traceback_in
 from cloche.status import FINAL, HALTED, OVER, RESTING, RunStatus
 from cloche.steps.authors import is_raised
 from cloche.steps.schemas import validated
-from cloche.store import all_records, record_pages
+from cloche.store import record_pages
 from cloche.store.histories import newest
+from cloche.tenancy.beside import beside
 from cloche.text import shown
 from cloche_codegen.variables import Out
 
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from cloche.store import RunRow, Store
     from cloche_codegen import Workflow
 
+
+AT_ONCE = 200  # records that are placed, before others may go on: about 4 ms
 
 log = logging.getLogger("cloche")
 
@@ -204,7 +210,13 @@ class Run(Generic[Out]):
         async with self._open() as connection:
             key = await self._history(connection.store, history)
             places = self._places(connection.store, key)
-            return [await places.placed(one) for one in await all_records(connection.store, key, Seq(from_seq))]
+            found: list[RunRecord] = []
+            async for page in record_pages(connection.store, key, Seq(count_of("from_seq", from_seq))):
+                for one in page:
+                    if len(found) % AT_ONCE == AT_ONCE - 1:
+                        await asyncio.sleep(0)
+                    found.append(await places.placed(one))
+            return found
 
     async def traceback_of(self, record: Record) -> str | None:
         """Where it went wrong, for people: the traceback of an attempt that failed, or the place in its author's file where a
@@ -216,9 +228,9 @@ class Run(Generic[Out]):
                 code = await self.code()
                 if not is_written(code):
                     return None
-                return await asyncio.get_running_loop().run_in_executor(None, traceback_in, failure, code)
+                return await beside(self._key.tenant, partial(traceback_in, failure, code))
             case WriteLog(level, text) if LOG_LEVELS[level] == "error":
-                return await asyncio.get_running_loop().run_in_executor(None, places_of, text, await self.code())
+                return await beside(self._key.tenant, partial(places_of, text, await self.code()))
         return None
 
     async def code(self) -> Code:
@@ -234,7 +246,8 @@ class Run(Generic[Out]):
         """A page of the newest history, or of that number: up to `limit` records after number `after`, verified. Fewer: there
         are no more."""
         async with self._open() as connection:
-            return await connection.store.records(await self._history(connection.store, history), Seq(after), limit)
+            key, seq = await self._history(connection.store, history), Seq(count_of("after", after))
+            return await connection.store.records(key, seq, count_of("limit", limit))
 
     async def stream(self, from_seq: int | tuple[int, int] = 0, *, final: bool = False) -> AsyncIterator[RunRecord]:
         """The records after number `from_seq`, then each new one as it becomes durable, until the run stops, as in `result`.
@@ -242,7 +255,7 @@ class Run(Generic[Out]):
         A run that goes on as a new history is followed there. A record's `position` says in which it is; a number alone is one
         of the history that this run's id names.
         """
-        number, seq = (history_number(self._key), from_seq) if isinstance(from_seq, int) else from_seq
+        number, seq = _position_of(from_seq, history_number(self._key))
         stops = (*OVER, RunStatus.BLOCKED) if final else (*OVER, *HALTED)
         async with self._open() as connection:
             key = history_key(self._key, number)
@@ -263,7 +276,9 @@ class Run(Generic[Out]):
                     await changed
 
     async def _history(self, store: Store, number: int | None) -> RunKey:
-        return await newest(store, self._key) if number is None else history_key(self._key, number)
+        if number is None:
+            return await newest(store, self._key)
+        return history_key(self._key, count_of("the number of a history", number))
 
     @staticmethod
     def _places(store: Store, key: RunKey) -> Places:
@@ -298,13 +313,22 @@ class Run(Generic[Out]):
 
     async def _folded(self, row: RunRow) -> RunResult[Out]:
         store = self._owner.connection.store
-        code = await known_code(store, row.code)
-        out = await fold(store, row, outline_of(code))
+        out = await known_result(store, row)
         out.run_id = self.id
         if self._workflow is None:
             return out
         steps = {id: adapter for id, step in self._workflow.steps.items() if (adapter := step.output_adapter())}
         return revive(out, self._workflow.output_adapter(), steps)
+
+
+def _position_of(given: object, history: int) -> tuple[int, int]:
+    """The number of a history and of a record in it; a number alone is one of `history`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    number, seq = given if isinstance(given, tuple) and len(given) == 2 else (history, given)
+    return count_of("the number of a history", number), count_of("from_seq", seq)
 
 
 class ForeignRun(Run[Out]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -16,6 +15,7 @@ from cloche.operations.replay import replay, row_of
 from cloche.run.checkpoints import opened
 from cloche.run.code import guest_of, load_code
 from cloche.store import Finding, Store, all_records
+from cloche.tenancy.beside import beside
 
 
 async def deep_findings(store: Store, engine: CellSource, key: RunKey | None = None) -> AsyncIterator[Finding]:
@@ -48,7 +48,7 @@ async def _checkpoint(store: Store, engine: CellSource, key: RunKey, saved: byte
         cell.turn(script(records[: checkpoint.seq]).events)
         return cell.state_hash()
 
-    if await asyncio.get_running_loop().run_in_executor(None, state_hash) != checkpoint.state_hash:
+    if await beside(key.tenant, state_hash) != checkpoint.state_hash:
         yield Finding(
             key.run, checkpoint.seq, "its checkpoint holds another state than replay ends in; it can be deleted"
         )

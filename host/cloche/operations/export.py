@@ -10,17 +10,17 @@ legal run, and that it was promised no more than a run that begins here.
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from cloche.engines import Code, Language, mode_of
-from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, UsageError
+from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, StoreUnavailable, UsageError
 from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.check import decode_sequence
 from cloche.history.ids import (
@@ -42,6 +42,7 @@ from cloche.history.validate_import import vet, vet_bytes
 from cloche.history.values import encode, encode_plain
 from cloche.operations import exported_requests
 from cloche.operations.acts import Act, write_act
+from cloche.operations.deflating import deflated
 from cloche.operations.replay import row_of
 from cloche.run.clock import SystemWorld
 from cloche.run.code import load_code, load_guest
@@ -49,6 +50,8 @@ from cloche.run.meter import Tally
 from cloche.run.remote import Told
 from cloche.store import REMOTE, Append, Metered, NewRun, RunRow, Store, blob_digest, read_through
 from cloche.tenancy import InForce, Policy
+from cloche.tenancy.beside import beside
+from cloche.tenancy.cache import TenantCache
 from cloche.text import ID_SEPARATOR
 from cloche.worker.answers import token_of
 from cloche.worker.schedules import TAG
@@ -57,6 +60,8 @@ FORMAT = "cloche-run"
 VERSION = 4  # 1 had no parts, 2 no requests, and 3 none of those that were accepted: all are read too
 WITH_REQUESTS, WITHOUT_REQUESTS = 3, 2  # a file without what is new says so, so that older versions read it
 TRIES = 10  # to read what a run has accepted while it accepts nothing
+_BRINGING = TenantId("")
+READ_BYTES_MAX = 32 << 20  # of files whose runs are there
 BLOB_BYTES_MAX = 64 << 20  # a file may not make us inflate more than this
 
 
@@ -84,11 +89,6 @@ class PackedRun:
         return b"".join([self.head, *self.blobs.values(), self.rest])
 
 
-async def deflated(digest: str, data: bytes) -> bytes:
-    """A blob as it stands in a file."""
-    return encode_plain(await asyncio.get_running_loop().run_in_executor(None, zlib.compress, data, 9))
-
-
 async def packed_run(store: Store, key: RunKey, pack: Callable[[str, bytes], Awaitable[bytes]]) -> PackedRun:
     """`pack` gives a blob as it stands in the file, by its digest. Raises as `export_run`."""
     row, requests, granted = await _moment(store, key)
@@ -106,8 +106,12 @@ async def packed_run(store: Store, key: RunKey, pack: Callable[[str, bytes], Awa
     blobs = {row.code: code.pack(), code.guest: await load_guest(store, code.guest)}
     head, rest = encode(header), b"".join([*entries, *map(encode_plain, [*requests, *granted])])
     packed = PackedRun(head, {digest: await pack(digest, data) for digest, data in blobs.items()}, rest)
+    return await beside(key.tenant, partial(_closed, packed))
+
+
+def _closed(packed: PackedRun) -> PackedRun:
     closing = blake2b(packed.whole, digest_size=HASH_BYTES).digest()
-    return replace(packed, rest=rest + encode_plain(closing))
+    return replace(packed, rest=packed.rest + encode_plain(closing))
 
 
 async def _moment(store: Store, key: RunKey) -> tuple[RunRow, list[list[Any]], list[list[Any]]]:
@@ -181,8 +185,7 @@ async def import_run(
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise ForeignFile("an exported run is bytes, and this is text: read the file in binary mode")
-    loop = asyncio.get_running_loop()  # beside it: a large file is somebody's pause
-    file = await loop.run_in_executor(None, _File.read, data)
+    file = await _file_of(store, data)
     header, blobs, key, created, code = file.header, file.blobs, file.key, file.created, file.code
     digest = header["code"]
     becomes_theirs = not code.owner and not is_ours(digest) and await store.blob(digest) is None
@@ -198,6 +201,22 @@ async def import_run(
     await _put(store, file, NewRun(header["workflow"], digest, blobs), by)
     await exported_requests.post(store, key, created, file.requests, file.granted)
     return key
+
+
+async def _file_of(store: Store, data: bytes) -> _File:
+    """What a file holds. One that was read before is not read again where the store has its run: without records and blobs.
+
+    Beside the loop: a large file is somebody's pause. Whose it is it says itself, so those who bring files have one place.
+    Raises as `import_run`.
+    """
+    digest = await beside(_BRINGING, lambda: blake2b(data, digest_size=HASH_BYTES).digest())
+    known = _read_before.get(digest)
+    if known is not None and known.is_whole_in(await store.run(known.key)):
+        return known
+    file = await beside(_BRINGING, partial(_File.read, data))
+    slim = replace(file, records=[], blobs=dict.fromkeys(file.blobs, b""))
+    _read_before.put(digest, slim, len(data), "")
+    return file
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +235,11 @@ class _File:
     requests: Sequence[Any]
     granted: Sequence[Any]
 
+    def is_whole_in(self, row: RunRow | None) -> bool:
+        """Whether a store that has the run so has all of its records."""
+        machine = self.machine
+        return row is not None and (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash)
+
     @classmethod
     def read(cls, data: bytes) -> _File:
         """Raises as `import_run`. It takes as long as there are records: nothing of it is done on an event loop."""
@@ -230,6 +254,9 @@ class _File:
         _check_requests(requests, machine)
         marks = marks_of_log(records, machine.open.failed_at)
         return cls(header, blobs, key, created, code, records, machine, marks, Tally.of(records), requests, granted)
+
+
+_read_before: TenantCache[bytes, _File] = TenantCache(READ_BYTES_MAX)
 
 
 async def _is_wide(store: Store, key: RunKey, code: Code, digest: str) -> bool:
@@ -247,9 +274,11 @@ async def _put(store: Store, file: _File, new: NewRun, by: str) -> None:
     """The run with its records, unless the store has it. It is billed for its log; what it took elsewhere nobody knows."""
     key, records, machine = file.key, file.records, file.machine
     row = await store.run(key)
+    if file.is_whole_in(row):
+        return
+    if not records:
+        raise StoreUnavailable(f"run {key} was removed while its file was imported: import it again")
     if row is not None:
-        if (row.head_seq, row.head_hash) == (machine.head_seq, machine.head_hash):
-            return
         raise RunConflict(f"run {key} is in this store already, with other records", run_id=key.run)
     await write_act(store, Act.IMPORTED, by, SystemWorld().now(), key.tenant, run=key.run, code=new.code)
     awaited = sorted(machine.open.awaited)

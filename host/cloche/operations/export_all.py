@@ -24,7 +24,8 @@ from cloche.history.check import decode_sequence
 from cloche.history.ids import run_key
 from cloche.history.values import encode_plain
 from cloche.operations import exported_requests
-from cloche.operations.export import deflated, import_run, packed_run
+from cloche.operations.deflating import deflated
+from cloche.operations.export import import_run, packed_run
 from cloche.store import START, InboxRow, Store
 from cloche.tenancy import InForce
 

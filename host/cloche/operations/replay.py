@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from cloche.run.meter import Tally
 from cloche.run.results import RunResult, fold, outline_of
 from cloche.status import FINAL, RunStatus
 from cloche.store import HELD_BACK, Finding, Metered, RunRow, Store, all_records, first_record, read_through
+from cloche.tenancy.beside import beside
 from cloche.text import duration, sentence_of, shown
 
 PYTHON_FUEL_SHARE = 200  # seen: 26 for an event of 90 characters, which burns 90,000
@@ -119,28 +119,27 @@ async def replay(store: Store, key: RunKey, engine: CellSource, code: Code | Non
     billed = await store.metered(key)
     records = await all_records(store, key)
     # Beside the event loop, all of it: what is long to read, to feed, to compare or to hash is somebody's pause.
-    loop = asyncio.get_running_loop()
     reads = partial(script, records, upgrading=code is not None and code != pinned)
-    part = await loop.run_in_executor(None, reads)
+    part = await beside(key.tenant, reads)
     events = part.events[:-1] if part.faulted else part.events
     if not events:  # its code was stopped before it answered anything, perhaps while it was loaded
         return ReplayReport(key.run, 0, 0.0, None, None, part.faulted)
     limits = Limits.from_data(unpack_created(records[0]).limits)
     use = code or pinned
     open_cell = partial(engine.open, use, await guest_of(store, engine, use), limits, key.tenant)
-    cell, output, seconds = await loop.run_in_executor(None, _fed, open_cell, events, part.expected)
+    cell, output, seconds = await beside(key.tenant, partial(_fed, open_cell, events, part.expected))
     expected = b"".join(part.expected[: len(events)])
     divergence = None
     if output != expected:
         finds = partial(find_divergence, key.run, part, output, use.lines, pinned.lines)
-        divergence = await loop.run_in_executor(None, finds)
+        divergence = await beside(key.tenant, finds)
     fuel = await _comparable(store, key, billed, engine) if use == pinned and divergence is None else None
     return ReplayReport(
         key.run,
         len(events),
         seconds,
         divergence,
-        await loop.run_in_executor(None, cell.state_hash),
+        await beside(key.tenant, cell.state_hash),
         part.faulted,
         cell.fuel_used,
         fuel,

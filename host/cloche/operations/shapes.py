@@ -6,15 +6,16 @@ tenant, behind the same bounds. Either is kept by the digest of the code.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import CellLost, GuestUnavailable
 from cloche.history import TenantId
 from cloche.run.code import load_code
 from cloche.sandbox.process.readers import Readers
+from cloche.tenancy.beside import beside
 from cloche.tenancy.cache import TenantCache
 from cloche_codegen.shape_data import NOTHING, shape_data
 
@@ -35,7 +36,7 @@ async def shape_of(store: Store, digest: str) -> dict[str, Any]:
     found = _kept.get(digest)
     if found is None:
         code = await load_code(store, digest)
-        found = await asyncio.get_running_loop().run_in_executor(None, _read, code)
+        found = await beside(TenantId(code.owner), partial(_read, code))
         _kept.put(digest, found, 4 * len(code.source) + 4 * len(code.graph), code.owner)
     return found
 

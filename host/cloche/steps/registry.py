@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import re
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloche.engines import Code, is_native, is_written
 from cloche.errors import InvalidInput, InvalidResult, SchemaChanged, UsageError
+from cloche.history import TenantId
 from cloche.history.retry import DELAY_MS_MAX, RETRIES_IF_ASKED, RetryPolicy
 from cloche.steps.binding import Calls, Checks
 from cloche.steps.context import copied
@@ -21,6 +21,7 @@ from cloche.steps.entries import changed_entry, entry_step
 from cloche.steps.event_names import warn_if_unknown
 from cloche.steps.schemas import as_plain, checked, validated
 from cloche.steps.sdk import builtin
+from cloche.tenancy.beside import beside
 from cloche.tenancy.cache import TenantCache
 
 if TYPE_CHECKING:
@@ -411,7 +412,7 @@ async def read_graph(code: Code) -> Graph:
     """As `pinned_graph`, beside the event loop where it takes long."""
     if len(code.graph) < LARGE_GRAPH:
         return pinned_graph(code)
-    return await asyncio.get_running_loop().run_in_executor(None, pinned_graph, code)
+    return await beside(TenantId(code.owner), partial(pinned_graph, code))
 
 
 def check_result(workflow: Workflow, value: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from cloche.history.ids import RunKey, Seq
 from cloche.history.records import Record
 from cloche.store.protocol import PAGE_RECORDS, Log
+from cloche.tenancy.beside import beside
 
 FIRST_PAGE_RECORDS = 64  # most runs have no more, and who wants the beginning alone does not read the whole
 
@@ -37,7 +38,7 @@ async def read_through(log: Log, key: RunKey, take: Callable[[list[Record]], Non
     """
     async for page in record_pages(log, key):
         if is_heavy or len(page) > FIRST_PAGE_RECORDS:
-            await asyncio.get_running_loop().run_in_executor(None, take, page)
+            await beside(key.tenant, partial(take, page))
         else:
             take(page)
 
