@@ -234,7 +234,7 @@ class Tenant(TenantRuns, HostedRuns):
         """
         brought: Any = content
         if files is not None and (language == "typescript" or is_script(main)):
-            brought, language = Brought(dict(files), main), "typescript"
+            brought, language = Brought.checked(files, main), "typescript"
         elif files is not None:
             brought, language = bundled(files, main), "python"
         check_content(brought, workflow)

@@ -28,7 +28,7 @@ def bundled(files: Mapping[str, str | bytes], main: str) -> str:
     Raises:
         UsageError: `main` is not among them or no Python, or a path is none that a module or a file beside it can have.
     """
-    if not isinstance(files, Mapping) or not all(isinstance(path, str) for path in files):
+    if not isinstance(files, Mapping) or not all(isinstance(path, str) for path in (main, *files)):
         raise UsageError("files are a mapping, of the path of each to its text or bytes")
     if main not in files:
         raise UsageError(f"the main file {main} is not among the files: {', '.join(sorted(files)[:10])}")

@@ -18,7 +18,7 @@ COMMON = "var exports = {}, module = { exports }; "  # what scripts of builders 
 _WORKFLOW = re.compile(  # by other builders, and by ours
     r"""(?:__private_workflows\.set\(|\$workflow\([^"\n;]{1,300}(?:\["[^"\n]{1,200}"\])?, )"(workflow//[^"\\\n]{1,400})\""""
 )
-_DIRECTIVE = re.compile(r"""^\s*(["'])use (?:workflow|step)\1""", re.MULTILINE)
+_DIRECTIVE = re.compile(r"""^[^\S\n]*(["'])use (?:workflow|step)\1""", re.MULTILINE)
 _STEP = re.compile(r"""WORKFLOW_USE_STEP["']\)\]\(\s*"([^"\\\n]{1,400})\"""")
 _IN_TEXT = re.compile(r"(?:const|var|let) workflowCode\d* = (`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\")", re.DOTALL)
 _ESCAPE = re.compile(r"\\(u\{[0-9a-fA-F]+\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r\n|.)", re.DOTALL)
@@ -54,7 +54,7 @@ def read_bundle(engine: CellSource, file: Path) -> Bundle:
 
 def is_script(path: str | Path) -> bool:
     """Whether it is called as TypeScript or JavaScript is."""
-    return Path(path).suffix in ENDINGS
+    return isinstance(path, str | Path) and Path(path).suffix in ENDINGS
 
 
 def is_marked(file: Path, text: str) -> bool:

@@ -13,8 +13,13 @@ from cloche.operations.typescript.bundles import by_name
 from cloche.operations.typescript.compiling import COMPILE_LIMITS, Compiled, Turns, compile_files, compiler_code
 from cloche.operations.typescript.resolving import Given
 from cloche.sandbox.process.readers import Readers
+from cloche.text import quoted
 
 ENTRY = "flow.ts"  # what a source without a name is called
+
+
+FILES_MAX, BYTES_MAX = 50_000, 64 << 20  # with all of node_modules; of what is compiled a policy bounds less
+PATH_CHARS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,32 @@ class Brought:
 
     files: Mapping[str, str | bytes]
     main: str
+
+    @classmethod
+    def checked(cls, files: object, main: object) -> Brought:
+        """
+        Raises:
+            UsageError: they are no files, or more than anybody looks through for a tenant.
+        """
+        if not isinstance(files, Mapping) or not isinstance(main, str):
+            raise UsageError(
+                "files are a mapping, of the path of each to its text or bytes, and main is one of the paths"
+            )
+        size = 0
+        for path, content in files.items():
+            if not isinstance(path, str) or len(path) > PATH_CHARS_MAX:
+                raise UsageError(
+                    f"{quoted(path)} is no path of a file: a text of at most {PATH_CHARS_MAX:,} characters"
+                )
+            if not isinstance(content, str | bytes):
+                raise UsageError(f"file {quoted(path)} is of type {type(content).__name__}: give its text or its bytes")
+            size += len(content)
+        if len(files) > FILES_MAX or size > BYTES_MAX:
+            raise UsageError(
+                f"{len(files):,} files with {size:,} bytes are too many: bring at most {FILES_MAX:,} with {BYTES_MAX:,} bytes, "
+                "what the workflow imports alone"
+            )
+        return cls(dict(files), main)
 
 
 def compiled_by(engine: CellSource, readers: Readers, tenant: TenantId, brought: Brought, bytes_max: int) -> Compiled:

@@ -14,14 +14,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from cloche.errors import UsageError
+from cloche.errors import LimitExceeded, UsageError
 
 FILE_BYTES_MAX = 4 << 20
+JSON_CHARS_MAX = 1 << 20  # of a file that describes a package or a project: it is read in one piece
+NAME_CHARS_MAX = 1_000  # of what is imported, and of what a file says that it is
+LOOKS_MAX = 300_000  # at what a tenant has brought: about a second; a project of 1,000 files takes 20,000
 ENDINGS = (".ts", ".tsx", ".mts", ".js", ".mjs", ".cjs", ".jsx", ".cts", ".json")
 _INSTEAD = {".js": (".ts", ".tsx"), ".mjs": (".mts",), ".cjs": (".cts",), ".jsx": (".tsx",)}
 _ENDING = re.compile(r"\.[cm]?[jt]sx?$|\.json$")
-_MODULE = re.compile(r"^\s*(?:import\b\s*[\w{*\"'$]|export\b\s*[\w{*])", re.MULTILINE)
-_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+# Both in linear time, whatever is brought: a line's own blanks alone; what is not closed goes to the end.
+_MODULE = re.compile(r"^[^\S\n]*(?:import\b\s*[\w{*\"'$]|export\b\s*[\w{*])", re.MULTILINE)
+_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
 _PACKAGE = re.compile(r"(@[^/]+/[^/]+|[^@./#][^/]*)(?:/(.*))?")
 Kind = Literal["es", "commonjs", "json"]
 
@@ -57,7 +61,20 @@ class Resolver(Protocol):
 
 
 class Files:
-    """Where sources are: by path from the project's folder on, `../` above it."""
+    """Where sources are: by path from the project's folder on, `../` above it.
+
+    All that is looked at for an import is counted (`spend`): how much that is depends on what the files say.
+    """
+
+    def __init__(self) -> None:
+        self._described: dict[str, dict[str, Any]] = {}  # what files of JSON say, by path
+
+    def spend(self, looks: int = 1) -> None:
+        """So many files and names more are looked at.
+
+        Raises:
+            LimitExceeded: of whoever brought the files no more are.
+        """
 
     def text(self, path: str) -> str | None:
         raise NotImplementedError
@@ -85,6 +102,14 @@ class Files:
         return SourceFile(path, text, _id(path))
 
     def __call__(self, importer: str, name: str, /) -> SourceFile | Missing:
+        try:
+            return self._found(importer, name)
+        except RecursionError:
+            return Missing("what is said of it leads from one to the next without end")
+
+    def _found(self, importer: str, name: str) -> SourceFile | Missing:
+        if len(name) > NAME_CHARS_MAX:
+            return Missing(f"its name has more than {NAME_CHARS_MAX:,} characters")
         folder = posixpath.dirname(importer)
         if name.startswith((".", "/")):
             path = posixpath.normpath(posixpath.join(folder, name))
@@ -100,6 +125,7 @@ class Files:
     # ── paths ───────────────────────────────────────────────────────────────────────────────────────────────────────
     def _file(self, path: str) -> str | None:
         """As a bundler looks for it: the file itself, with an ending, as a folder."""
+        self.spend(len(ENDINGS))
         for candidate in _candidates(path):
             if self.text(candidate) is not None:
                 return candidate
@@ -138,6 +164,7 @@ class Files:
     def _manifest(self, path: str) -> tuple[str, dict[str, Any]]:
         """The folder around a file that has a package.json, and what that says."""
         for folder in self.folders_above(posixpath.dirname(path)):
+            self.spend()
             if described := self._json(posixpath.join(folder, "package.json")):
                 return folder, described
             if posixpath.basename(folder) == "node_modules":
@@ -145,23 +172,29 @@ class Files:
         return "", {}
 
     def _json(self, path: str) -> dict[str, Any]:
-        try:
-            found = json.loads(self.text(path) or "{}")
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        known = self._described.get(path)
+        if known is None:
+            text = self.text(path) or "{}"
+            self.spend(len(text) // 64)
+            try:
+                found = json.loads(text) if len(text) <= JSON_CHARS_MAX else {}
+            except (ValueError, RecursionError):
+                found = {}
+            known = self._described[path] = found if isinstance(found, dict) else {}
+        return known
 
     # ── packages ────────────────────────────────────────────────────────────────────────────────────────────────────
     def _package(self, folder: str, importer: str, name: str) -> SourceFile | Missing:
         if name.startswith("#"):
             around, described = self._manifest(importer)
-            target = _by_pattern(described.get("imports"), name)
+            target = self._by_pattern(described.get("imports"), name)
             found = self._file(posixpath.normpath(f"{around}/{target}")) if target else None
             return self._read(found, importer) if found else Missing(f"no package.json says what '{name}' is")
         parts = _PACKAGE.fullmatch(name)
         if parts is None:
             return Missing("it is the name of no package")
         for above in self.folders_above(folder):
+            self.spend()
             if posixpath.basename(above) == "node_modules":
                 continue
             path = posixpath.join(above, "node_modules", parts[1])
@@ -175,7 +208,7 @@ class Files:
         if exports is None:
             found = self._file(f"{path}/{inner}" if inner else path)
         else:
-            target = _by_pattern(_as_subpaths(exports), f"./{inner}" if inner else ".")
+            target = self._by_pattern(_as_subpaths(exports), f"./{inner}" if inner else ".")
             found = self._file(posixpath.normpath(f"{path}/{target}")) if target else None
         if found is None:
             return Missing(f"its package has no '{name}' that can be imported")
@@ -183,29 +216,65 @@ class Files:
 
     def _aliases(self, name: str) -> Iterator[str]:
         """The paths that `tsconfig.json` gives a name: `"paths": {"@/*": ["./src/*"]}`."""
-        options = _without_comments(self.text("tsconfig.json") or "{}").get("compilerOptions")
+        text = self.text("tsconfig.json") or "{}"
+        options = _without_comments(text).get("compilerOptions") if len(text) <= JSON_CHARS_MAX else None
         options = options if isinstance(options, dict) else {}
         paths, base = options.get("paths"), options.get("baseUrl")
         for pattern, targets in paths.items() if isinstance(paths, dict) else ():
+            self.spend()
             if (rest := _rest(pattern, name)) is not None and isinstance(targets, list):
                 for target in targets:
-                    yield posixpath.normpath(
-                        posixpath.join(base if isinstance(base, str) else "", str(target).replace("*", rest))
-                    )
+                    self.spend()
+                    inner = _filled(str(target), rest)
+                    yield posixpath.normpath(posixpath.join(base if isinstance(base, str) else "", inner))
+
+    def _by_pattern(self, table: Any, name: str) -> str | None:
+        """What a table of `exports` or `imports` gives for a name: the longest pattern that fits."""
+        if not isinstance(table, dict):
+            return None
+        self.spend(len(table))
+        if name in table:
+            return self._target(table[name], "")
+        found = [(pattern, rest) for pattern in table if (rest := _rest(str(pattern), name)) is not None]
+        if not found:
+            return None
+        pattern, rest = max(found, key=lambda one: (len(one[0].partition("*")[0]), one[0]))
+        return self._target(table[pattern], rest)
+
+    def _target(self, value: Any, rest: str) -> str | None:
+        self.spend()
+        if isinstance(value, str):
+            return _filled(value, rest) if value.startswith("./") else None
+        if isinstance(value, list):
+            return next((found for one in value if (found := self._target(one, rest)) is not None), None)
+        if isinstance(value, dict):
+            for condition, inner in value.items():
+                if condition in _CONDITIONS and (found := self._target(inner, rest)) is not None:
+                    return found
+        return None
 
 
 class Given(Files):
     """Files that somebody has handed over, by path."""
 
     def __init__(self, files: Mapping[str, str | bytes]) -> None:
+        super().__init__()
         self._files = files
+        self._texts: dict[str, str | None] = {}
+        self._looks = 0
+
+    def spend(self, looks: int = 1) -> None:
+        self._looks += looks
+        if self._looks > LOOKS_MAX:
+            message = f"to find what it imports took more than {LOOKS_MAX:,} looks at files and names"
+            raise LimitExceeded(message, limit="looks", value=LOOKS_MAX, asked=self._looks)
 
     def text(self, path: str) -> str | None:
         found = self._files.get(path)
-        try:
-            return found.decode("utf-8-sig") if isinstance(found, bytes) else found
-        except UnicodeDecodeError:
-            return None
+        if isinstance(found, bytes) and path not in self._texts:
+            self._texts[path] = _decoded(found)
+        text = self._texts[path] if isinstance(found, bytes) else found
+        return text if text is not None and len(text) <= FILE_BYTES_MAX else None
 
 
 class Disk(Files):
@@ -214,6 +283,7 @@ class Disk(Files):
     """
 
     def __init__(self, file: Path) -> None:
+        super().__init__()
         folder = file.resolve().parent
         described = [one for one in (folder, *folder.parents) if (one / "package.json").is_file()]
         self.root = described[0] if described else folder
@@ -235,6 +305,13 @@ class Disk(Files):
         here = (self.root / folder).resolve()
         for one in (here, *here.parents):
             yield _from(self.root, one)
+
+
+def _decoded(data: bytes) -> str | None:
+    try:
+        return data.decode("utf-8-sig") if len(data) <= FILE_BYTES_MAX else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _text_of(file: Path) -> str | None:
@@ -273,29 +350,9 @@ def _as_subpaths(exports: Any) -> Any:
 _CONDITIONS = ("workflow", "import", "module", "default", "require")
 
 
-def _by_pattern(table: Any, name: str) -> str | None:
-    """What a table of `exports` or `imports` gives for a name: the longest pattern that fits."""
-    if not isinstance(table, dict):
-        return None
-    if name in table:
-        return _target(table[name], "")
-    found = [(pattern, rest) for pattern in table if (rest := _rest(str(pattern), name)) is not None]
-    if not found:
-        return None
-    pattern, rest = max(found, key=lambda one: (len(one[0].partition("*")[0]), one[0]))
-    return _target(table[pattern], rest)
-
-
-def _target(value: Any, rest: str) -> str | None:
-    if isinstance(value, str):
-        return value.replace("*", rest) if value.startswith("./") else None
-    if isinstance(value, list):
-        return next((found for one in value if (found := _target(one, rest)) is not None), None)
-    if isinstance(value, dict):
-        for condition, inner in value.items():
-            if condition in _CONDITIONS and (found := _target(inner, rest)) is not None:
-                return found
-    return None
+def _filled(target: str, rest: str) -> str:
+    """A target with what its `*` stands for; one that is no path is cut."""
+    return target[:NAME_CHARS_MAX].replace("*", rest)
 
 
 def _rest(pattern: str, name: str) -> str | None:
