@@ -15,6 +15,7 @@ from benchmarks import workflows as w
 from benchmarks.attacks import ATTACKS, STRICT, Attack, attacked_beside, nothing
 from benchmarks.figures import Figure, Scale
 from cloche import Cloche, Policy, ProcessEngine, clone_step, code, create_step, create_workflow, path
+from cloche.cli.settling import keep_what_is_loaded
 from cloche.engines import SandboxEngine
 
 TENANTS, STEPS, ROUNDS = 50, 100, 5
@@ -89,6 +90,7 @@ async def _attacked(attack: Attack, place: str, engine: SandboxEngine) -> Figure
         async with Cloche(Path(directory, "store.db"), **options) as app:
             run = await app.tenant("calm").start(ticking, {"left": 1})
             await has_begun.wait()  # its process may have to be started
+            keep_what_is_loaded()  # as `cloche worker` does
             alone, calm_ms = await counted(asyncio.sleep(ALONE_S))
             beside, pause_ms = await counted(attacked_beside(app, attack, BESIDE_S))
             await run.cancel()

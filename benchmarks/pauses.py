@@ -26,6 +26,7 @@ from typing import Any
 from benchmarks.attacks import ATTACKS, STRICT, Attack, attacked_beside, nothing
 from benchmarks.neighbours import PLACES
 from cloche import Cloche, create_step, create_workflow, path
+from cloche.cli.settling import keep_what_is_loaded
 
 BEAT_S, LOOK_S, SECONDS = 0.005, 0.003, 2.0
 FRAMES = 14
@@ -116,6 +117,7 @@ async def watched(attack: Attack, place: str) -> Watch:
         async with Cloche(Path(directory, "store.db"), **options) as app:
             run = await app.tenant("calm").start(ticking, {"left": 1})
             await has_begun.wait()
+            keep_what_is_loaded()
             watch = Watch()
             beats = asyncio.create_task(watch.beats())
             await attacked_beside(app, attack, SECONDS)

@@ -364,6 +364,10 @@ def _show_metrics(app: Cloche, store: str, address: str | None, of_tenants: int)
 
 async def _work(app: Cloche, stop: asyncio.Event, taken: Sequence[RunRow], *, once: bool, as_json: bool) -> int:
     """Say what moves here, until we are asked to leave or there is nothing left. Never looks at runs that rest."""
+    from cloche.cli.settling import keep_what_is_loaded
+
+    if not once:
+        keep_what_is_loaded()
     last: dict[RunKey, str] = {}
     has_moved = False
     idle = _Idle(quiet=once or as_json)

@@ -97,12 +97,14 @@ async def _serve(
 ) -> int:
     from cloche import http
     from cloche.cli.output import print_json
+    from cloche.cli.settling import keep_what_is_loaded
     from cloche.client import Cloche
     from cloche.http.server import Server
 
     async with client, sending(client, reach):
         if isinstance(client, Cloche):
             leaving.watch(client)
+        keep_what_is_loaded()
         with contextlib.closing(Server(host, port)) as server:
             auth = await _auth(client, host, server)
             if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,7 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from support.apps import until
 from support.commands import FLOWS, PATIENCE_S, cloche, ended, process
+
+from cloche import Client
 
 SLOW = f"{FLOWS}:slow"
 
@@ -155,3 +159,32 @@ def test_help_needs_no_engine() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert set(eval(ran.stdout)) <= {"asyncio"}
+
+
+COUNTS = """
+import gc
+from pathlib import Path
+
+from cloche import create_step, create_workflow
+
+counts = create_workflow(id="counts").then(create_step(id="count", execute=lambda data: gc.get_freeze_count())).commit()
+"""
+
+
+def test_what_a_worker_has_loaded_is_looked_through_once(store: str, tmp_path: Path) -> None:
+    """By the garbage collector, for which every thread stands still."""
+    file = tmp_path / "counts.py"
+    file.write_text(COUNTS)
+
+    async def counted() -> int:
+        async with Client(store) as client:
+            found: int = (await (await client.start("counts", 1)).result()).unwrap()
+            return found
+
+    cloche("run", f"{file}:counts", "--store", store)  # makes the store
+    worker = process("worker", f"{file}:counts", "--store", store)
+    try:
+        asyncio.run(until(counted, (10_000).__lt__))  # the first run may begin before all is loaded
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        ended(worker)
