@@ -85,6 +85,31 @@ def test_steps_that_come_too_fast_wait_and_none_is_lost(mode: Mode) -> None:
     live()
 
 
+def test_tries_that_are_repeated_wait_too(mode: Mode) -> None:
+    """A step that fails and is tried again costs the host as much each time."""
+    world, tries = ManualWorld(), list[int]()
+
+    def fails(data: Any, ctx: StepContext) -> Any:
+        tries.append(ctx.attempt)
+        raise ValueError("no")
+
+    @in_loop
+    async def live() -> None:
+        steps = [create_step(id="fails", execute=fails, retry_config={"attempts": 7})]
+        async with app_on(mode, world=world, policy=Policy(step_starts_per_second=4), steps=steps) as app:
+            await app.deploy(
+                "mallory", javascript("return await step('fails')(1);"), workflow="w", language="javascript"
+            )
+            run = await app.tenant("mallory").start("w", 1, run_id="r1")
+            for begun in range(4, 9):
+                await until(lambda: len(tries), functools.partial(operator.eq, begun))
+                world.move(0.25, app)
+            assert (await run.result()).status == "failed"
+            assert (tries, (await app.tenant("mallory").usage("r1")).attempts) == ([*range(1, 9)], 8)
+
+    live()
+
+
 def test_a_step_that_waits_for_its_turn_is_not_begun_once_its_run_is_canceled(mode: Mode) -> None:
     world, journal = ManualWorld(), Journal()
 

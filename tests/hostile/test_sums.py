@@ -221,3 +221,38 @@ def test_tries_and_time_of_the_loop_are_billed(mode: Mode) -> None:
             assert (await app.verify()).ok
 
     live()
+
+
+STOPPED = {"canceled": {}, "too slow": {"timeout_s": 0.01}}
+
+
+@pytest.mark.parametrize("how", STOPPED)
+def test_a_try_that_is_stopped_is_billed(mode: Mode, how: str) -> None:
+    """One that never ends, and is ended: by its time, or with its run."""
+    world, has_begun = ManualWorld(), asyncio.Event()
+
+    async def hangs(data: Any) -> Any:
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    @in_loop
+    async def live() -> None:
+        options: dict[str, Any] = STOPPED[how]
+        step = create_step(id="hangs", execute=hangs, **options)
+        async with app_on(mode, Policy(cancel_s=1), steps=[step], world=world) as app:
+            mallory = await deployed(app, "return await step('hangs')(1);")
+            run = await mallory.start("w", 1, run_id="r1")
+            await has_begun.wait()
+            if how == "canceled":
+                await run.cancel()
+
+            async def status() -> Any:
+                world.move(1, app)
+                return await run.status()
+
+            await until(status, ("canceled" if how == "canceled" else "failed").__eq__)
+            used = await mallory.usage("r1")
+            assert (used.steps, used.attempts) == (1, 1)
+            assert (await app.verify()).ok
+
+    live()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cloche import Cloche, Grant, Policy, StepContext, create_step, create_workf
 from cloche.operations.confinement import layers
 from cloche.sandbox.process.child import Child
 from cloche.sandbox.process.lockdown import Confinement
+from cloche.sandbox.process.namespaces import KINDS
 from cloche.store import SqliteStore
 
 APP = """
@@ -167,3 +169,24 @@ def test_each_layer_that_holds_a_process_is_told(store: str) -> None:
     assert {name: lines[name]["is_held"] for name in told} == told
     by = ", ".join(name for name, is_held in told.items() if is_held)
     assert lines["cell processes"]["says"] == f"locked up by {by or 'nothing on this kernel but limits'}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns").is_dir(), reason="this system does not tell")
+@pytest.mark.parametrize("entry", ["serve", "reading"])
+def test_what_is_told_is_what_the_kernel_says_of_a_process(entry: str) -> None:
+    """Of one with cells, and of one that reads what a tenant has brought."""
+    child = Child(patience_s=10.0, entry=f"cloche.sandbox.process.{entry}")
+    told, process = child.confinement, Path(f"/proc/{child.pid}")
+    lines = (process / "status").read_text().splitlines()
+    says = {name: text.split() for name, _, text in (line.partition(":") for line in lines)}
+    own = {kind for kind in KINDS if _namespace(process, kind) != _namespace(Path("/proc/self"), kind)}
+    child.end()
+    assert says["Uid"] == [str(told.user)] * 4
+    assert {int(says[name][0], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {told.capabilities}
+    assert (says["NoNewPrivs"], says["Groups"]) == (["1"], [])
+    assert (says["Seccomp"] == ["2"]) is told.seccomp
+    assert own == told.namespaces
+
+
+def _namespace(process: Path, kind: str) -> str:
+    return os.readlink(process / "ns" / {"mount": "mnt"}.get(kind, kind))
