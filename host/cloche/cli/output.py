@@ -142,9 +142,10 @@ def print_steps(steps: dict[str, StepResult], *, is_driven: bool = False) -> Non
 
 def record_data(record: Record) -> dict[str, Any]:
     """A record for JSON: the envelope, the body as it is stored, and `message`: what that says, by name."""
-    from cloche.client.records import by_name
+    from cloche.client.records import RunRecord, by_name
     from cloche.history.reading import message_of
 
+    message = record.message if isinstance(record, RunRecord) else message_of(record)
     return {
         "seq": record.seq,
         "kind": record.kind.name.lower(),
@@ -152,7 +153,7 @@ def record_data(record: Record) -> dict[str, Any]:
         "call": record.call,
         "path": record.path,
         "body": record.content(),
-        "message": by_name(message_of(record)),
+        "message": by_name(message),
         "hash": record.hash.hex(),
     }
 
@@ -178,11 +179,11 @@ def record_line(record: Record, *, color: bool = True, chars_max: int | None = N
 
 def _gist(record: Record) -> Any:
     """The part of a body that a reader looks for."""
-    from cloche.client.records import by_name
+    from cloche.client.records import RunRecord, by_name
     from cloche.history import messages, notes
     from cloche.history.reading import message_of
 
-    match message_of(record):
+    match record.message if isinstance(record, RunRecord) else message_of(record):
         case messages.Started(input=value):
             return value
         case messages.CallStep(arguments=arguments):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from cloche.history import CallId, Kind, Path, Record, RunKey
 from cloche.history.ids import history_number
-from cloche.history.reading import Message, message_of
+from cloche.history.reading import Message, is_tagged, message_of, unpack_started
 from cloche.history.timing import CallTimes, Times, Timing
+from cloche.history.values import encode_plain
 from cloche.operations.forms import LAST_MS, record_body, record_head, to_json
+from cloche.steps.sdk_values import ended
 
 PAGE_RECORDS = 500
+_TAG = encode_plain("~")
+_STARTS_WITHIN = 8  # records: the first says what the run is pinned to, then it may wait for permits
 OPENS = (Kind.STEP_CALLED, Kind.TIMER_SET, Kind.HOOK_OPENED, Kind.CHILD_STARTED)  # what begins a call
 
 
@@ -28,6 +32,7 @@ class RunRecord(Record):
     path: Path
     times: Times | None = None
     history: int = 0  # which one of its run, from 0: `continue_as_new` begins the next
+    is_tagged: bool = False  # its values are as JavaScript has them, and `message` has them as Python does
 
     @property
     def position(self) -> tuple[int, int]:
@@ -42,7 +47,7 @@ class RunRecord(Record):
     @property
     def message(self) -> Message:
         """What it holds, as an object of a class of its own: `StepCompleted`, `AttemptFailed` …"""
-        return message_of(self)
+        return untagged(message_of(self)) if self.is_tagged else message_of(self)
 
     def to_data(self) -> dict[str, Any]:
         """For JSON: seq, kind, time, call, path, size, hash, times, the body as it is stored, and `message`: what that says, by
@@ -51,6 +56,26 @@ class RunRecord(Record):
         parts = {"times": times, "body": record_body(self), "message": by_name(self.message)}
         whole: dict[str, Any] = json.loads(to_json({**record_head(self), **parts}))
         return whole
+
+
+_VALUES = ("input", "arguments", "keywords", "value", "payload", "data", "outcome")
+
+
+def untagged(message: Message) -> Message:
+    """A message of code that knows values as JavaScript has them, with those as Python has them."""
+    values = {name: ended(getattr(message, name)) for name in _VALUES if hasattr(message, name)}
+    return replace(message, **values)
+
+
+def may_be_tagged(record: Record) -> bool:
+    """Whether there may be such values in it. Most records say no at once, and nobody has to look what their run is of."""
+    return record.payload is not None or _TAG in record.inline
+
+
+async def are_tagged(page: Callable[[int, int], Awaitable[Sequence[Record]]]) -> bool:
+    """Whether values of the run are as JavaScript has them. `page` is asked for its first records."""
+    started = [one for one in await page(0, _STARTS_WITHIN) if one.kind is Kind.RUN_STARTED]
+    return bool(started) and is_tagged(unpack_started(started[0].body))
 
 
 def history_of(key: RunKey) -> int:
@@ -95,6 +120,7 @@ class Places:
         self._paths: dict[CallId, Path] = {}
         self._timing = Timing()
         self._seen = 0
+        self._tagged: bool | None = None  # not known yet
 
     async def placed(self, record: Record) -> RunRecord:
         if record.call is not None and record.kind not in OPENS and record.call not in self._paths:
@@ -103,7 +129,13 @@ class Places:
         path = record.path or (self._paths.get(record.call) if record.call is not None else None) or Path("")
         given = (record.seq, record.kind, record.time, record.call, path, record.inline, record.packed, record.hash)
         times = None if call is None else call.until(record.time)
-        return RunRecord(*given, payload=record.payload, times=times, history=self._history)
+        whole = RunRecord(*given, payload=record.payload, times=times, history=self._history)
+        return replace(whole, is_tagged=True) if may_be_tagged(record) and await self._are_tagged() else whole
+
+    async def _are_tagged(self) -> bool:
+        if self._tagged is None:
+            self._tagged = await are_tagged(self._page)
+        return self._tagged
 
     async def _read_up_to(self, seq: int) -> None:
         if not self._seen:  # what was seen so far comes again

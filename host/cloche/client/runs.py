@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from cloche.client.pictures import picture_now, read_picture
-from cloche.client.records import Places, RunRecord
+from cloche.client.records import Places, RunRecord, are_tagged, may_be_tagged
 from cloche.engines import is_written
 from cloche.errors import NotFound, RunFailed, UsageError
 from cloche.foreign.ports import event_name, resume_name
@@ -248,6 +248,14 @@ class Run(Generic[Out]):
         async with self._open() as connection:
             key, seq = await self._history(connection.store, history), Seq(count_of("after", after))
             return await connection.store.records(key, seq, count_of("limit", limit))
+
+    async def are_tagged(self, records: Sequence[Record]) -> bool:
+        """Whether values in these records are as JavaScript has them (guest/ABI.md, "tagged")."""
+        if not any(map(may_be_tagged, records)):
+            return False
+        async with self._open() as connection:
+            store, key = connection.store, await newest(connection.store, self._key)
+            return await are_tagged(lambda after, limit: store.records(key, Seq(after), limit))
 
     async def stream(self, from_seq: int | tuple[int, int] = 0, *, final: bool = False) -> AsyncIterator[RunRecord]:
         """The records after number `from_seq`, then each new one as it becomes durable, until the run stops, as in `result`.

@@ -51,6 +51,12 @@ def unpack_started(data: bytes) -> Started:
     return event
 
 
+def is_tagged(started: Started) -> bool:
+    """Whether values of the run are as JavaScript has them (guest/ABI.md): it is of code that holds several workflows."""
+    run = started.given.get("run") if isinstance(started.given, dict) else None
+    return isinstance(run, dict) and "entry" in run
+
+
 def last_error(records: Sequence[Record]) -> str:
     """The error that the guest logged at its last event: a rejection that nobody handled says why it waits."""
     for record in reversed(records):

@@ -240,8 +240,9 @@ async def get_log(
     records = await run.records(after, limit)
     if kind == CBOR_SEQUENCE:
         return Response(b"".join(map(stored, records)), 200, {"Vary": "Accept"}, CBOR_SEQUENCE)
+    tagged = bodies != "none" and await run.are_tagged(records)
     page = {
-        "records": [record_out(record, bodies, principal_of(request)) for record in records],
+        "records": [record_out(record, bodies, principal_of(request), tagged=tagged) for record in records],
         "next": records[-1].seq if len(records) == limit else None,
     }
     return answer(request, page)
@@ -254,8 +255,9 @@ async def get_log(
 )
 async def get_record(request: Request, runs: Tenant, run_id: Id, seq: int) -> Response:
     """One record with its body."""
-    record = await _record(runs, run_id, seq)
-    return answer(request, record_out(record, "full", principal_of(request)), etag=record.hash.hex())
+    record, tagged = await _record(runs, run_id, seq)
+    out = record_out(record, "full", principal_of(request), tagged=tagged)
+    return answer(request, out, etag=record.hash.hex())
 
 
 @router.get(
@@ -271,17 +273,19 @@ async def get_record(request: Request, runs: Tenant, run_id: Id, seq: int) -> Re
 async def get_body(request: Request, runs: Tenant, run_id: Id, seq: int) -> Response:
     """The body of a record: its exact bytes, or as JSON. `Range` gives a part of either."""
     kind = accepted(request, CBOR, JSON)
-    record = await _record(runs, run_id, seq)
-    data = record.body if kind == CBOR else to_json(body_data(record, principal_of(request))).encode("utf-8", "replace")
+    record, tagged = await _record(runs, run_id, seq)
+    told = None if kind == CBOR else to_json(body_data(record, principal_of(request), tagged=tagged))
+    data = record.body if told is None else told.encode("utf-8", "replace")
     return part_of(request, data, kind, f"{record.hash.hex()}-{'c' if kind == CBOR else 'j'}")
 
 
-async def _record(runs: TenantRuns, run_id: str, seq: int) -> Any:
+async def _record(runs: TenantRuns, run_id: str, seq: int) -> tuple[Any, bool]:
+    """A record, and whether its values are as JavaScript has them."""
     run = await run_of(runs, run_id)
     page = await run.records(seq - 1, 1) if 0 < seq < 2**53 else []
     if not page:
         raise NotFound(f"run {run_id!r} has no record {seq}", kind="record", id=str(seq))
-    return page[0]
+    return page[0], await run.are_tagged(page)
 
 
 @router.get(

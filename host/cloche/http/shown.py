@@ -47,18 +47,18 @@ def view_data(view: RunView, principal: Principal) -> dict[str, Any]:
     return data
 
 
-def record_out(record: Any, bodies: Bodies, principal: Principal) -> dict[str, Any]:
-    """As `RecordOut`; tracebacks as in `view_data`."""
+def record_out(record: Any, bodies: Bodies, principal: Principal, *, tagged: bool) -> dict[str, Any]:
+    """As `RecordOut`; tracebacks as in `view_data`. `tagged`: its values are as JavaScript has them."""
     head = record_head(record)
     is_whole = bodies == "full" or (bodies == "head" and head["size"] <= HEAD_BYTES_MAX)
-    body = body_data(record, principal) if is_whole else None
+    body = body_data(record, principal, tagged=tagged) if is_whole else None
     times: Any = getattr(record, "times", None)  # a stream knows them
     return {**head, "body": body, "is_whole": is_whole, "times": None if times is None else times.to_data()}
 
 
-def body_data(record: Any, principal: Principal) -> Any:
+def body_data(record: Any, principal: Principal, *, tagged: bool) -> Any:
     """What a record holds, as JSON has it; tracebacks as in `view_data`."""
-    return record_body(record, traced=principal.tenant is None)
+    return record_body(record, traced=principal.tenant is None, tagged=tagged)
 
 
 def principal_out(principal: Principal, default: str) -> dict[str, Any]:

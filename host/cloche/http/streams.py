@@ -168,4 +168,4 @@ def _data(record: Any, bodies: Any, principal: Principal) -> str:
         return base64.b64encode(stored(record)).decode()
     if isinstance(bodies, Heads):
         return to_json(head_of(bodies, record))
-    return to_json(record_out(record, bodies, principal))
+    return to_json(record_out(record, bodies, principal, tagged=record.is_tagged))

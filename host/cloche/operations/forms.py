@@ -12,6 +12,7 @@ from cloche.errors import InvalidInput, MalformedOutput
 from cloche.history import Kind
 from cloche.history.check import decode_sequence
 from cloche.history.values import decode, encode, encode_plain, plain, with_text_keys
+from cloche.steps.sdk_values import ended
 
 if TYPE_CHECKING:
     from cloche.history import Record
@@ -85,9 +86,12 @@ def record_head(record: Record) -> dict[str, Any]:
     }
 
 
-def record_body(record: Record, *, traced: bool = True) -> Any:
-    """What it holds, as a value; without `traced` not the traceback of an attempt that failed: it names files of the host."""
-    body = decode(record.body)
+def record_body(record: Record, *, traced: bool = True, tagged: bool = False) -> Any:
+    """What it holds, as a value; without `traced` not the traceback of an attempt that failed: it names files of the host.
+
+    `tagged`: its values are as JavaScript has them, and come as Python has them.
+    """
+    body = ended(decode(record.body)) if tagged else decode(record.body)
     if not traced and record.kind is Kind.ATTEMPT_FAILED:
         return {name: part for name, part in body.items() if name != "traceback"}
     return body

@@ -45,6 +45,7 @@ from cloche.history.notes import (
 )
 from cloche.history.reading import Message, message_of
 from cloche.operations.forms import instant, to_json
+from cloche.steps.sdk_values import ended
 
 if TYPE_CHECKING:
     from cloche.history import Failure, Record
@@ -65,22 +66,27 @@ def summary_of(record: Record) -> str:
     return found if len(found) <= CHARS_MAX else found[: CHARS_MAX - 1] + "…"
 
 
+def _told(value: Any) -> str:
+    """A text says nothing of how values are tagged: what looks like a value of JavaScript's is told as one."""
+    return to_json(ended(value))
+
+
 def _said(message: Message) -> str:
     match message:
         case CallStep(arguments=[value], keywords={}):
-            return to_json(value)
+            return _told(value)
         case CallStep(arguments=arguments, keywords=keywords):
-            return to_json([*arguments, keywords] if keywords else arguments)
+            return _told([*arguments, keywords] if keywords else arguments)
         case Started(input=value) | StartChild(input=value) | ContinueRun(input=value):
-            return to_json(value)
+            return _told(value)
         case StepCompleted(value=value) | StepBailed(value=value) | HookReceived(value=value) | Enter(value=value):
-            return to_json(value)
+            return _told(value)
         case CompleteRun(value=value) | StepWrote(value=value) | LateResult(value=value, failure=None):
-            return to_json(value)
+            return _told(value)
         case StepSuspended(payload=value) | StepResumed(data=value):
-            return to_json(value)
+            return _told(value)
         case Leave(outcome=[0, value]) | ChildEnded(outcome=[0, value]):
-            return to_json(value)
+            return _told(value)
         case Leave(outcome=[_, failure]) | ChildEnded(outcome=[_, failure]):
             return _wire_failure(failure)
         case StepFailed(failure=one) | HookFailed(failure=one) | AttemptFailed(failure=one) | RunStopped(failure=one):

@@ -35,11 +35,12 @@ from cloche.history.ids import child_key
 from cloche.history.machine import CANCELED
 from cloche.history.messages import ChildEnded, CompleteRun, FailRun
 from cloche.history.notes import RunStopped, unpack_created
-from cloche.history.reading import message_of
+from cloche.history.reading import is_tagged, message_of, unpack_started
 from cloche.history.records import ENDS
 from cloche.run.ports import ChildStart
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.authors import is_raised
+from cloche.steps.sdk_values import natural
 from cloche.store import all_records, child_ended, first_record
 from cloche.store.histories import newest
 from cloche.text import shown
@@ -243,7 +244,7 @@ class Children:
                         Failure.of(NotFound, f"child run {shown(key.run)} was deleted before its end was seen")
                     )
                 if row.status in FINAL:
-                    return await _read(store, key)
+                    return await _read(store, key, tagged=self._run.code.is_bundle)
                 self._leave_when_at_rest(call, row)
                 await stopped
 
@@ -269,12 +270,15 @@ class Children:
         return event
 
 
-async def _read(store: Store, key: RunKey) -> list[Any]:
-    end = next(record for record in await all_records(store, key) if record.kind in ENDS)
+async def _read(store: Store, key: RunKey, *, tagged: bool) -> list[Any]:
+    """What came of a child. `tagged`: its parent knows values as JavaScript has them, as the child may."""
+    records = await all_records(store, key)
+    end = next(record for record in records if record.kind in ENDS)
     if end.kind is not Kind.RUN_CANCELED_BY_CODE:
         match message_of(end):
             case CompleteRun(value):
-                return [0, value]
+                started = next(record for record in records if record.kind is Kind.RUN_STARTED)
+                return [0, value if tagged or not is_tagged(unpack_started(started.body)) else natural(value)]
             case FailRun(failure) | RunStopped(failure=failure):
                 return _failed(failure)
     return _failed(Failure("Canceled", f"child run {shown(key.run)} was canceled"))

@@ -42,6 +42,7 @@ from cloche.run.selection import id_path
 from cloche.run.tracebacks import Tracebacks, with_place
 from cloche.status import FINAL, RunStatus
 from cloche.steps.schemas import validated
+from cloche.steps.sdk_values import ended
 from cloche.store import RunRow, Store, read_through
 from cloche.text import sentence_of
 from cloche_codegen.variables import Out
@@ -271,6 +272,11 @@ class Folding:
 
     def finish(self) -> None:
         """What follows from all records: what is suspended now, what a paused run has not begun."""
+        self._finish_open()
+        if self.outline.code is not None and self.outline.code.is_bundle:
+            untag(self.out)
+
+    def _finish_open(self) -> None:
         out = self.out
         if out.status in FINAL:  # a suspended arm of a failed block stays as it was; nothing waits for it
             return
@@ -353,6 +359,20 @@ class Folding:
         last = max(entries.get(name, -1) for name in same)
         arms = [name for name in entries if name in same and entries[name] == last]
         return replace(failure, step=arms[0] if arms else same[-1])
+
+
+def untag(out: RunResult) -> None:
+    """Values that are as JavaScript has them become what Python has (`steps.sdk_values`)."""
+    out.input, out.result, out.state = ended(out.input), ended(out.result), ended(out.state)
+    out.suspend_payload, out.error = ended(out.suspend_payload), _untagged(out.error)
+    for step in out.steps.values():
+        step.payload, step.output = ended(step.payload), ended(step.output)
+        step.suspend_payload, step.resume_payload = ended(step.suspend_payload), ended(step.resume_payload)
+        step.error = _untagged(step.error)
+
+
+def _untagged(failure: Failure | None) -> Failure | None:
+    return None if failure is None else replace(failure, data=ended(failure.data), cause=_untagged(failure.cause))
 
 
 def _instant(time: int | None) -> datetime | None:

@@ -11,6 +11,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from cloche.errors import FatalError, NotFound
+from cloche.history.messages import CompleteRun
+from cloche.history.reading import message_of
 from cloche.status import FINAL, RunStatus
 from cloche.steps.node import NodeStep, abort_everywhere
 
@@ -101,12 +103,20 @@ async def _exists(asked: Arguments, ctx: StepContext) -> bool:
 async def _return_value(run: Any) -> Any:
     result = await run.result(final=True)
     if result.status is RunStatus.SUCCESS:
-        return result.result
+        return await _recorded(run)
     name = "WorkflowRunCancelledError" if result.status is RunStatus.CANCELED else "WorkflowRunFailedError"
     why = f": {result.error.message}" if result.error is not None else ""
     raise type(name, (FatalError,), {})(
         f'Workflow run "{run.id}" {_STATUS.get(result.status, result.status)}{why}'
     ) from result.error
+
+
+async def _recorded(run: Any) -> Any:
+    """Its result as the log has it: whoever asks knows values as JavaScript has them. Little comes after a run's end."""
+    seq = (await run.row()).head_seq
+    while not isinstance(message := message_of((await run.records(seq - 1, 1))[0]), CompleteRun):
+        seq -= 1
+    return message.value
 
 
 async def _status(run: Any) -> str:

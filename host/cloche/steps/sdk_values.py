@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 _SAFE_MAX: Final = (1 << 53) - 1
+Of: TypeAlias = Callable[[Any], Any]
+Form: TypeAlias = Callable[[dict[str, Any], Of], Any]
 _NAMES: Final = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
 
@@ -57,35 +60,89 @@ def from_json(value: Any) -> Any:
 
 
 def natural(value: Any) -> Any:
-    """A plain value as Python code expects it.
+    """A plain value as a step of Python gets it.
 
     A Map is a dict (a list of pairs where a key is no text), a Set a list, `undefined` None, an error a dict of its name and
-    message, a typed array bytes. What is none of these stays as it is.
+    message, a typed array bytes. A handle (a stream, a signal, a reference to a step, a workflow or a class) stays as it is, so
+    that the step can give it back; so does what is no form at all, whatever its first key is.
     """
-    if isinstance(value, list):
-        return [natural(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    form = _FORMS.get(value["~"]) if isinstance(value.get("~"), str) else None
-    return {name: natural(one) for name, one in value.items()} if form is None else form(value)
+    return _Reading(_FORMS).of(value)
 
 
-def _of_map(form: dict[str, Any]) -> Any:
-    entries = [(natural(key), natural(one)) for key, one in form["entries"]]
+def ended(value: Any) -> Any:
+    """As `natural`, of a value that goes to nobody's code: in a result, in a log that is shown. There handles are their ids and
+    names, and what the web knows is its parts."""
+    return _Reading(_ALL_FORMS).of(value)
+
+
+class _Reading:
+    """Reads values by a table of forms; a form that lacks what it should have is a plain object."""
+
+    def __init__(self, forms: Mapping[str, Form]) -> None:
+        self._forms = forms
+
+    def of(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.of(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        kind = value.get("~")
+        form = self._forms.get(kind) if isinstance(kind, str) else None
+        if form is not None:
+            try:
+                return form(value, self.of)
+            except (LookupError, TypeError, ValueError, AttributeError):
+                pass
+        return {name: self.of(one) for name, one in value.items()}
+
+
+def _of_map(form: dict[str, Any], of: Of) -> Any:
+    entries = [(of(key), of(one)) for key, one in form["entries"]]
     return dict(entries) if all(isinstance(key, str) for key, _ in entries) else [list(entry) for entry in entries]
 
 
-_FORMS: Final[dict[str, Any]] = {
-    "undefined": lambda form: None,
-    "date": lambda form: None,
+def _of_list(form: dict[str, Any], of: Of) -> Any:
+    return [of(one) for one in form["items"]]
+
+
+def _fields(form: dict[str, Any], of: Of) -> Any:
+    return {name: of(one) for name, one in form["value"].items()}
+
+
+def _part(name: str) -> Form:
+    return lambda form, of: of(form[name])
+
+
+def _parts(*names: str) -> Form:
+    return lambda form, of: {name: of(form[name]) for name in names if name in form}
+
+
+_FORMS: Final[dict[str, Form]] = {
+    "undefined": lambda form, of: None,
+    "date": lambda form, of: None,
     "map": _of_map,
-    "set": lambda form: natural(form["items"]),
-    "regexp": lambda form: form["source"],
-    "url": lambda form: form["href"],
-    "params": lambda form: form["text"],
-    "buffer": lambda form: form["bytes"],
-    "view": lambda form: form["bytes"],
-    "error": lambda form: natural(form["failure"]),
-    "object": lambda form: {name: natural(one) for name, one in form["value"].items()},
-    "instance": lambda form: natural(form["data"]),
+    "set": _of_list,
+    "regexp": _part("source"),
+    "url": _part("href"),
+    "params": _part("text"),
+    "buffer": _part("bytes"),
+    "view": _part("bytes"),
+    "error": _part("failure"),
+    "object": _fields,
+    "instance": _part("data"),
+}
+_ALL_FORMS: Final[dict[str, Form]] = {
+    **_FORMS,
+    "step": _part("id"),
+    "workflow": _part("id"),
+    "class": _part("id"),
+    "stream": _part("name"),
+    "signal": _parts("aborted", "reason"),
+    "controller": _parts("aborted", "reason"),
+    "headers": _part("entries"),
+    "form": _part("entries"),
+    "request": _parts("method", "url", "headers", "body"),
+    "response": _parts("status", "statusText", "url", "headers", "body"),
+    "blob": _part("bytes"),
+    "file": _parts("name", "type", "lastModified", "bytes"),
 }
