@@ -42,6 +42,7 @@
   const NAME_MAX = 200;
   const STREAM_NAME = symbolFor("WORKFLOW_STREAM_NAME");
   const STREAM_MODE = Symbol("mode"); // of a handle that came from a step
+  const STREAM_RUN = Symbol("run"); // of one that another run writes
   const SERIALIZE = symbolFor("workflow-serialize");
   const DESERIALIZE = symbolFor("workflow-deserialize");
   const CLASSES = symbolFor("workflow-class-registry");
@@ -240,7 +241,11 @@
   const pack = (value) => {
     if (typeof value === "function") return ofFunction(value);
     const name = value[STREAM_NAME];
-    if (typeof name === "string") return { "~": "stream", name, mode: value[STREAM_MODE] ?? "writable" };
+    if (typeof name === "string") {
+      const form = { "~": "stream", name, mode: value[STREAM_MODE] ?? "writable" };
+      if (value[STREAM_RUN] !== undefined) form.run = value[STREAM_RUN];
+      return form;
+    }
     const Kind = value.constructor;
     const write = typeof Kind === "function" ? Kind[SERIALIZE] : undefined;
     if (typeof write === "function" && typeof Kind.classId === "string") {
@@ -317,10 +322,11 @@
       const Kind = classOf(id);
       return apply(Kind[DESERIALIZE], Kind, [data]);
     },
-    stream: ({ name, mode }) => {
+    stream: ({ name, mode, run }) => {
       const stream = create((mode === "readable" ? globalThis.ReadableStream : globalThis.WritableStream).prototype);
       hide(stream, STREAM_NAME, name);
       hide(stream, STREAM_MODE, mode);
+      if (run !== undefined) hide(stream, STREAM_RUN, run);
       return stream;
     },
   };

@@ -9,7 +9,8 @@
   const { stringify } = JSON;
   const symbolFor = Symbol.for;
   const sliced = unbound(String.prototype.slice);
-  const { evaluate } = cloche;
+  const { evaluate, hook, abandon } = cloche;
+  const [then, now] = [unbound(Promise.prototype.then), Promise.resolve()];
   const own = cloche.own;
 
   const keyOf = (name) => (name[0] === "@" ? symbolFor(sliced(name, 1)) : name);
@@ -45,8 +46,10 @@
     }
   };
 
-  // A signal that a step holds has a name in the run: when the workflow aborts it, live steps are told.
+  // A signal that a step holds has a name in the run: when the workflow aborts it, live steps are told. A step that holds the
+  // controller can abort it too: the run waits for that with an event, until it is aborted.
   const names = newWeakMap();
+  const watched = newWeakMap();
   let last = 0;
   const nameOf = (signal) => {
     let name = names.get(signal);
@@ -54,9 +57,27 @@
       last += 1;
       name = "signal-" + last;
       names.set(signal, name);
-      if (!signal.aborted) signal.addEventListener("abort", () => void called("__cloche_abort", name, signal.reason), { once: true });
+      const told = () => {
+        if (watched.get(signal) !== true) called("__cloche_abort", name, signal.reason);
+      };
+      if (!signal.aborted) signal.addEventListener("abort", told, { once: true });
     }
     return name;
+  };
+  const watch = (controller) => {
+    const { signal } = controller;
+    if (signal.aborted || watched.get(signal) !== undefined) return;
+    const name = "abort:" + nameOf(signal);
+    watched.set(signal, false);
+    then(now, () => { // not while the call that it crosses with is being written
+      if (signal.aborted) return;
+      const call = hook(name, name, null);
+      signal.addEventListener("abort", () => abandon(call), { once: true });
+      then(call, (reason) => {
+        watched.set(signal, true); // whoever holds it was told by the step
+        controller.abort(reason);
+      }, () => {});
+    });
   };
   const ofSignal = (kind, signal) => {
     const form = { "~": kind, id: nameOf(signal), aborted: signal.aborted };
@@ -67,7 +88,10 @@
     if (value instanceof UrlOf) return { "~": "url", href: value.href };
     if (value instanceof ParamsOf) return { "~": "params", text: StringOf(value) };
     if (value instanceof SignalOf) return ofSignal("signal", value);
-    if (value instanceof ControllerOf) return ofSignal("controller", value.signal);
+    if (value instanceof ControllerOf) {
+      watch(value);
+      return ofSignal("controller", value.signal);
+    }
     return undefined;
   });
   const controllerOf = ({ aborted, reason }) => {

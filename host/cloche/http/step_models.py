@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cloche.http.models import Given, Shown
-from cloche.operations.remote_answers import CompleteBody, FailBody, SuspendBody
+from cloche.operations.remote_answers import CompleteBody, FailBody, IsTagged, SuspendBody
 
 __all__ = [
     "AttemptGiven",
@@ -16,9 +16,11 @@ __all__ = [
     "CompleteBody",
     "FailBody",
     "Heard",
+    "LookBody",
     "PollBody",
     "Polled",
     "ProgressBody",
+    "Seen",
     "SuspendBody",
 ]
 
@@ -56,6 +58,9 @@ class AttemptGiven(Shown):
     at_most_once: bool
     timeout_s: float | None
     heartbeat_s: float
+    call: dict[str, Any] | None = Field(
+        None, description='Of "use workflow" code: `args`, `this`, `closure`, as it called.'
+    )
 
 
 class Polled(Shown):
@@ -70,7 +75,29 @@ class ProgressBody(Given):
     """A value that is recorded while the attempt is performed."""
 
     value: Any = None
+    is_tagged: IsTagged = False
+    abort: str | None = Field(
+        None, max_length=200, description="A signal of the run that the step aborts; `value` says why."
+    )
     key: str | None = Field(None, min_length=1, max_length=200, description="The same key again is the same value.")
+
+
+class LookBody(Given):
+    """Which stream a step reads, from after which record; of another run, if it names one. Which signals it was given."""
+
+    stream: str | None = Field(None, max_length=500)
+    run: str | None = Field(None, min_length=1, max_length=1_000)
+    after: int = Field(0, ge=0, lt=2**53, strict=True)
+    signals: list[Annotated[str, Field(max_length=200)]] = Field(default_factory=list, max_length=1_000)
+
+
+class Seen(Shown):
+    """`after` is what the next look begins with; `is_closed`: no chunk follows. `aborted`: signals by name, and why."""
+
+    chunks: list[Any]
+    is_closed: bool
+    after: int
+    aborted: dict[str, Any]
 
 
 class Heard(Shown):

@@ -23,13 +23,15 @@ from cloche.http.step_models import (
     CompleteBody,
     FailBody,
     Heard,
+    LookBody,
     PollBody,
     Polled,
     ProgressBody,
+    Seen,
     SuspendBody,
 )
 from cloche.operations import remote_steps
-from cloche.operations.remote_answers import told_of
+from cloche.operations.remote_answers import told_meanwhile, told_of
 from cloche.operations.remote_steps import AttemptName, AttemptTokens, RemoteTask, TenantId
 
 router = APIRouter()
@@ -87,8 +89,16 @@ async def write_progress(request: Request, runs: Tenant, token: Id) -> Response:
     is_wanted = await remote_steps.beat(service.client.connection.store, name)
     if is_wanted:
         key = body.key if body.key is not None else secrets.token_hex(8)
-        await _say(service, name, key, what="wrote", value=body.value)
+        await _say(service, name, key, **told_meanwhile(body.value, body.abort, tagged=body.is_tagged))
     return answer(request, {"is_canceled": not is_wanted}, 202)
+
+
+@router.post("/steps/{token}/look", response_model=Seen, **needs(Role.WORKER, body=LookBody))
+async def look_at_run(request: Request, runs: Tenant, token: Id) -> Response:
+    """What has become of streams and signals that the step was given."""
+    body, name = await body_of(request, LookBody), await _named(request, runs, token)
+    store = service_of(request).client.connection.store
+    return answer(request, await remote_steps.look(store, name, body.stream, body.run, body.after, body.signals))
 
 
 @router.post(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloche.errors import InvalidInput
 from cloche.history.values import plain
+from cloche.steps.sdk_values import from_json
 
 Text = Annotated[str, Field(max_length=200)]
 
@@ -19,10 +20,17 @@ class _Said(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+IsTagged = Annotated[
+    bool,
+    Field(strict=True, description="Values are as JavaScript has them: objects whose first key is `~` (guest/ABI.md)."),
+]
+
+
 class CompleteBody(_Said):
     """The output of an attempt, and keys that it gives to the state of its run."""
 
     output: Any = None
+    is_tagged: IsTagged = False
     state: dict[str, Any] = Field(default_factory=dict)
     bail: bool = Field(False, strict=True, description="The innermost workflow ends, as a success with this output.")
 
@@ -42,6 +50,7 @@ class RaisedBody(_Said):
     message: str = Field("", max_length=8_192)
     data: Any = None
     bases: list[Text] = Field(default_factory=list, max_length=16)
+    cause: RaisedBody | None = None
 
 
 class FailBody(_Said):
@@ -50,6 +59,7 @@ class FailBody(_Said):
     error: RaisedBody
     is_retryable: bool = Field(True, strict=True, description="False: no attempt follows, whatever the step says.")
     retry_after_s: float = Field(0.0, ge=0, le=1e7)
+    is_tagged: IsTagged = False
 
 
 class PushAnswer(_Said):
@@ -69,14 +79,23 @@ def told_of(body: CompleteBody | FailBody | SuspendBody) -> dict[str, Any]:
     match body:
         case CompleteBody():
             what = "bailed" if body.bail else "completed"
-            return {"what": what, "value": body.output, "state": plain(body.state, "state")}
+            value = from_json(body.output) if body.is_tagged else body.output
+            return {"what": what, "value": value, "state": plain(body.state, "state"), "tagged": body.is_tagged}
         case SuspendBody():
             more = {"labels": tuple(body.labels), "state": plain(body.state, "state")}
             return {"what": "suspended", "value": body.payload, **more}
         case FailBody():
             failure, after_ms = body.error.model_dump(exclude_defaults=True), round(body.retry_after_s * 1000)
-            more = {"is_final": not body.is_retryable, "retry_after_ms": after_ms}
-            return {"what": "failed", "failure": failure, **more}
+            more = {"is_final": not body.is_retryable, "retry_after_ms": after_ms, "tagged": body.is_tagged}
+            return {"what": "failed", "failure": from_json(failure) if body.is_tagged else failure, **more}
+
+
+def told_meanwhile(value: Any, abort: str | None, *, tagged: bool) -> dict[str, Any]:
+    """As `told_of`, of what an attempt says while it is performed: a value, or the signal that it aborts and why."""
+    value = from_json(value) if tagged else value
+    if abort is None:
+        return {"what": "wrote", "value": value, "tagged": tagged}
+    return {"what": "aborted", "value": {"name": abort, "reason": value}, "tagged": tagged}
 
 
 def answered(data: bytes) -> CompleteBody | FailBody | SuspendBody:

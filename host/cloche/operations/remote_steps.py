@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
@@ -16,9 +17,13 @@ from typing import Any, Literal, cast
 
 from cloche.errors import ClocheError, InboxFull, NotFound, NotSuspended
 from cloche.history import CallId, RunId, RunKey, Seq, TenantId, TimeMs
+from cloche.history.ids import new_run_key
 from cloche.history.values import decode, encode_plain, plain
+from cloche.run.lookups import aborted_of, chunks_of, chunks_of_other
 from cloche.run.remote import ENDS, Told
 from cloche.status import FINAL
+from cloche.steps.context import Chunks
+from cloche.steps.sdk_values import to_json
 from cloche.store import GRANTED, REMOTE, AttemptName, RemoteTask, Store
 from cloche.worker.answers import remote_token
 
@@ -93,6 +98,26 @@ async def fell_silent(store: Store, name: AttemptName, now: TimeMs) -> None:
 async def beat(store: Store, name: AttemptName) -> bool:
     """The worker of this attempt lives. False: nobody wants the attempt any more."""
     return await store.beat_remote(name)
+
+
+async def look(
+    store: Store, name: AttemptName, stream: str | None, run: str | None, after: int, signals: Sequence[str]
+) -> dict[str, Any]:
+    """What a step that was given streams and signals of its run sees of them, as `Seen` of `cloche.http`.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    other = name.key if run is None else new_run_key(run, name.key.tenant)
+    of = chunks_of if other == name.key else chunks_of_other
+    found = Chunks([], False, after) if stream is None else await of(store, other, stream, after)
+    why = await aborted_of(store, name.key, signals) if signals else {}
+    return {
+        "chunks": to_json(found.chunks),
+        "is_closed": found.is_closed,
+        "after": found.after,
+        "aborted": to_json(why),
+    }
 
 
 async def say(store: Store, name: AttemptName, now: TimeMs, key: str = "", **told: Any) -> Said:

@@ -19,6 +19,7 @@ from cloche.steps.binding import Arguments, Checks
 from cloche.steps.context import AbortSignal, StateChange, StepContext, Writer, merged
 from cloche.steps.failing import failure_of
 from cloche.steps.runner import LocalRunner
+from cloche.steps.sdk_values import from_json
 from cloche.steps.threads import StepThreads
 from cloche_codegen import Step
 
@@ -51,10 +52,13 @@ class Performer:
     async def outcome(self, given: Mapping[str, Any], signal: AbortSignal) -> tuple[str, dict[str, Any]]:
         """What came of it: the endpoint that it is told, and its body."""
         step, tenant = self.steps[given["step"]], TenantId(given["tenant"])
-        asked = Arguments([given["input"]])
+        asked, checks = Arguments([given["input"]]), Checks(outputs=True)
+        if (call := given.get("call")) is not None:  # of "use workflow" code: all its arguments, and what it captured
+            beside = {name: from_json(call[name]) for name in ("this", "closure") if name in call}
+            asked, checks = Arguments(from_json(call["args"]), beside), Checks(outputs=True, calls="call", tagged=True)
         context = self._contexts(step, given, signal)
         try:
-            return _told(await attempt(self._runner, step, tenant, asked, context, Checks(outputs=True)))
+            return _told(await attempt(self._runner, step, tenant, asked, context, checks))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # whatever an author's code raises is a failure of its step

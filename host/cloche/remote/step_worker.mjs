@@ -21,6 +21,14 @@ const BEATS = 3; // heartbeats in the time after which a worker is taken for dea
 /** Thrown by a step: no attempt follows, whatever the step's retries say. */
 export class FatalError extends Error {}
 
+/** What a step may return in the place of its output: how its attempt ends, as the protocol has it. */
+export class End {
+  constructor(what, body) {
+    this.what = what;
+    this.body = body;
+  }
+}
+
 /** What `ctx.suspend` throws. */
 class Suspension {
   constructor(payload, labels) {
@@ -57,9 +65,16 @@ class Performer {
       token: undefined,
       signal,
       setState: (patch) => Object.assign(state, patch),
-      write: async (value) => {
-        if (!this.url) throw new Error("a receiver that was given no url cannot tell the server anything");
-        await this.say(attempt, "progress", { value, key: randomUUID() });
+      write: (value) => ctx.tell({ value }),
+      tell: async (body) => {
+        this.#checkServer();
+        await this.say(attempt, "progress", { ...body, key: randomUUID() });
+      },
+      look: async (body) => {
+        this.#checkServer();
+        const { status, data } = await this.ask(`${encodeURIComponent(attempt.token)}/look`, body);
+        if (status !== 200) throw new Error(data.detail);
+        return data;
       },
       suspend: (payload = null, labels = []) => {
         throw new Suspension(payload, labels);
@@ -67,11 +82,16 @@ class Performer {
     };
     try {
       const work = Promise.resolve(this.steps[attempt.step](attempt.input, ctx));
-      return ["complete", { output: (await work) ?? null, state }];
+      const output = await work;
+      return output instanceof End ? [output.what, output.body] : ["complete", { output: output ?? null, state }];
     } catch (error) {
       if (error instanceof Suspension) return ["suspend", { payload: error.payload, labels: error.labels, state }];
       return ["fail", raised(error)];
     }
+  }
+
+  #checkServer() {
+    if (!this.url) throw new Error("a receiver that was given no url cannot tell the server anything");
   }
 
   /** Whether the attempt is wanted, as far as the server says; if not, its step is told to abort. */
@@ -144,6 +164,7 @@ export class StepWorker extends Performer {
       } catch (error) {
         if (error instanceof FatalError) throw error;
         if (this.stopping.signal.aborted) break;
+        if (wait === AGAIN_MS) console.error(`the server ${this.url} gives no attempts, and is asked again: ${error.message}`);
         await pause(wait);
         wait = Math.min(2 * wait, AGAIN_MS_MAX);
       }

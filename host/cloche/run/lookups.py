@@ -7,20 +7,29 @@ its event carried: as conditions and maps see them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from cloche.errors import NotFound
 from cloche.history import Kind, Path, Record, Seq
-from cloche.history.messages import Enter, HookReceived, Leave, SetTimer, StepBailed, StepCompleted
+from cloche.history.messages import CallStep, Enter, HookReceived, Leave, OpenHook, SetTimer, StepBailed, StepCompleted
 from cloche.history.reading import message_of
+from cloche.status import FINAL
+from cloche.steps.context import Chunks
 from cloche.steps.registry import read_graph
 from cloche.store import first_record, record_pages
 
 if TYPE_CHECKING:
     from cloche.engines import Code
-    from cloche.history import RunKey
+    from cloche.history import CallId, RunKey, RunMachine, TimeMs
     from cloche.store import Store
     from cloche_codegen import Graph
     from cloche_codegen.graph import Node
+
+
+ABORTS = "abort:"  # before the name of a signal: the event that says that a step has aborted it
+_OF_SIGNALS = (Kind.STEP_CALLED, Kind.HOOK_OPENED, Kind.HOOK_RECEIVED)
 
 
 def scope_of(path: str) -> str:
@@ -53,17 +62,53 @@ async def result_of(store: Store, key: RunKey, code: Code, scope: str, name: str
     return None
 
 
-async def chunks_of(store: Store, key: RunKey, stream: str, first: int) -> tuple[list[Any], bool]:
-    """What steps have written to a stream of the run, from chunk number `first` on; and whether it is closed."""
+async def chunks_of(store: Store, key: RunKey, stream: str, after: int) -> Chunks:
+    """What steps have written to a stream of the run, after record `after`, up to its end."""
     chunks: list[Any] = []
-    closed = False
-    async for page in record_pages(store, key):
+    async for page in record_pages(store, key, Seq(after)):
         for record in page:
+            after = record.seq
             written = record.content()["value"] if record.kind is Kind.STEP_WROTE else None
             if isinstance(written, dict) and written.get("stream") == stream:
-                closed = closed or bool(written.get("closed"))
                 chunks += [written["chunk"]] if "chunk" in written else []
-    return chunks[first:], closed
+                if written.get("closed"):
+                    return Chunks(chunks, True, after)
+    return Chunks(chunks, False, after)
+
+
+async def chunks_of_other(store: Store, key: RunKey, stream: str, after: int) -> Chunks:
+    """As `chunks_of`, of another run, whose end is the end of its streams.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    row = await store.run(key)
+    if row is None:
+        raise NotFound(f"there is no run {key.run}", kind="run", id=key.run)
+    found = await chunks_of(store, key, stream, after)
+    return replace(found, is_closed=found.is_closed or row.status in FINAL)
+
+
+def aborted(machine: RunMachine, signal: str, reason: Any, now: TimeMs) -> HookReceived | None:
+    """What tells a run that a step has aborted a signal of its own; None if it does not listen, as after an abort."""
+    calls = list(machine.open.awaited.get(f"{ABORTS}{signal}", ()))
+    return HookReceived(now, calls[0], reason) if calls else None
+
+
+async def aborted_of(store: Store, key: RunKey, signals: Collection[str]) -> dict[str, Any]:
+    """Which of these signals the run has aborted, or a step of it, and why."""
+    found: dict[str, Any] = {}
+    hooks: dict[CallId, str] = {}
+    async for page in record_pages(store, key):
+        for record in page:
+            match message_of(record) if record.kind in _OF_SIGNALS else None:
+                case CallStep(name="__cloche_abort", arguments=[name, *reason]) if name in signals:
+                    found.setdefault(name, reason[0] if reason else None)
+                case OpenHook(call=call, name=name) if name.removeprefix(ABORTS) in signals:
+                    hooks[call] = name.removeprefix(ABORTS)
+                case HookReceived(call=call, value=reason) if call in hooks:
+                    found.setdefault(hooks[call], reason)
+    return found
 
 
 async def _of_node(store: Store, key: RunKey, graph: Graph, path: str) -> Record | None:

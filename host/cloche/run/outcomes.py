@@ -22,6 +22,7 @@ from cloche.run.ports import ChildStart
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
 from cloche.steps.context import (
     AbortSignal,
+    Chunks,
     StateChange,
     StepContext,
     Writer,
@@ -32,6 +33,7 @@ from cloche.steps.context import (
     typed_state,
 )
 from cloche.steps.failing import failure_of, next_delay_ms, traceback_of
+from cloche.steps.node import abort_everywhere
 from cloche.steps.output import logger_of
 from cloche.steps.schemas import validated
 from cloche.text import shown
@@ -255,8 +257,18 @@ class _StepServices:
         assert self.run.started is not None
         return self.run.started.time
 
-    async def chunks_of(self, stream: str, first: int) -> tuple[list[Any], bool]:
-        return await lookups.chunks_of(self.services.store, self.run.key, stream, first)
+    async def chunks_of(self, stream: str, after: int, run_id: str | None) -> Chunks:
+        store, own = self.services.store, self.run.key
+        if run_id is None or run_id == own.run:
+            return await lookups.chunks_of(store, own, stream, after)
+        return await lookups.chunks_of_other(store, new_run_key(run_id, own.tenant), stream, after)
+
+    def abort_signal(self, name: str, reason: Any) -> None:
+        abort_everywhere(self.run.key.run, name, reason)
+        event = lookups.aborted(self.run.machine, name, reason, self.services.world.now())
+        if event is not None:
+            self.run.limits.check_inbound(event)
+            self._tell(event)
 
     async def other_run(self, id: str) -> Any:
         return await self.services.child_runs.handle(new_run_key(id, self.run.key.tenant))

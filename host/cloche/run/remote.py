@@ -20,10 +20,13 @@ from cloche.history.messages import StepFailed
 from cloche.history.notes import AttemptSent, LateResult, StepWrote
 from cloche.history.values import decode, encode, encode_plain, plain
 from cloche.run.inputs import Deferred
+from cloche.run.lookups import aborted
 from cloche.run.outcomes import Outcomes, idempotency_key, redispatched_too_often, unknown_outcome
 from cloche.steps.attempt import Bailed, Completed, Suspended
+from cloche.steps.node import abort_everywhere
 from cloche.steps.runner import crossing
 from cloche.steps.schemas import as_plain, validated
+from cloche.steps.sdk_values import natural, to_json
 from cloche.store import RemoteTask
 from cloche_codegen import RemoteStep
 
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 RESTS_AFTER_MS = 1_000  # a run that waits for remote steps alone is let go so long after the last was sent
 REDISPATCHES_MAX = 5  # how often an attempt is given to another worker because one has fallen silent
 
-What = Literal["completed", "bailed", "suspended", "failed", "wrote", "silent", "timeout"]
+What = Literal["completed", "bailed", "suspended", "failed", "wrote", "aborted", "silent", "timeout"]
 ENDS: tuple[What, ...] = ("completed", "bailed", "suspended", "failed")
 
 
@@ -45,9 +48,10 @@ ENDS: tuple[What, ...] = ("completed", "bailed", "suspended", "failed")
 class Told:
     """What was said of an attempt: by its worker, or by whoever has seen that it is silent, or too slow.
 
-    `value` is the output, what is written, or what it suspends with; `state` are keys that it gives to the run's state.
-    `failure` is a wire form; `is_final`: no attempt follows, `retry_after_ms`: the next not before that. `is_begun`: a worker
-    that is silent was heard of after it had taken the attempt.
+    `value` is the output, what is written, what it suspends with, or `name` and `reason` of a signal that it aborts; `state`
+    are keys that it gives to the run's state. `failure` is a wire form; `is_final`: no attempt follows, `retry_after_ms`: the
+    next not before that. `is_begun`: a worker that is silent was heard of after it had taken the attempt. `tagged`: values are
+    as JavaScript has them (`sdk_values`).
     """
 
     call: CallId
@@ -60,11 +64,12 @@ class Told:
     is_final: bool = False
     retry_after_ms: int = 0
     is_begun: bool = True
+    tagged: bool = False
 
     def pack(self) -> bytes:
         """The body of a request."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return encode({**fields, "labels": list(self.labels)})
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "tagged"}
+        return encode({**fields, "labels": list(self.labels), **({"tagged": True} if self.tagged else {})})
 
     @classmethod
     def unpack(cls, body: bytes) -> Told:
@@ -97,11 +102,14 @@ class RemoteCalls:
             InvalidInput: it does not fit.
             TypeError: the step takes one value, and was called with others.
         """
+        checks = self._services.registry.checks(self._run.code)
+        if checks.tagged:  # the whole call goes beside it, as it was made
+            start = replace(start, arguments=natural(start.given[:1]), filled=None, keywords={})
         if len(start.given) > 1 or start.keywords.keys() - {"data"}:
             raise TypeError(f"remote step '{step.id}' takes one value, its input")
         data = start.given[0] if start.given else start.keywords.get("data")
         adapter = step.input_adapter()
-        if adapter is None or not self._services.registry.checks(self._run.code).inputs:
+        if adapter is None or not checks.inputs:
             return data
         return as_plain(adapter, validated(adapter, data, f"the input of step '{step.id}'"), "input")
 
@@ -155,6 +163,7 @@ class RemoteCalls:
             "at_most_once": bool(step.at_most_once),
             "timeout_s": step.timeout_s,
             "heartbeat_s": step.heartbeat_s,
+            **self._whole_call(start),
         }
         return RemoteTask(
             run.key,
@@ -167,6 +176,14 @@ class RemoteCalls:
             None if step.timeout_s is None else round(step.timeout_s * 1000),
             body=encode_plain(given),
         )
+
+    def _whole_call(self, start: StartStep) -> dict[str, Any]:
+        """What code that knows values as JavaScript has them has called the step with: `args`, `this` and `closure`."""
+        if not self._services.registry.checks(self._run.code).tagged:
+            return {}
+        assert self._run.started is not None
+        beside = {name: to_json(one) for name, one in start.keywords.items()}
+        return {"call": {"args": to_json(list(start.given)), **beside, "startedAt": self._run.started.time}}
 
     # ---- what comes back ----
 
@@ -192,6 +209,8 @@ class RemoteCalls:
                 step=start.name,
             )
             raise self.trouble
+        if told.tagged and not self._services.registry.checks(self._run.code).tagged:
+            told = replace(told, value=natural(told.value), failure=natural(told.failure))
         self._remember(start)
         answering = _Answering(self._inputs, request)
         self._tell(step, start, call, told, answering)
@@ -220,6 +239,12 @@ class RemoteCalls:
                 case "wrote":
                     self._run.limits.check_written(told.value)
                     answering.add(StepWrote(now, start.call, told.value))
+                case "aborted":
+                    abort_everywhere(self._run.key.run, told.value["name"], told.value["reason"])
+                    event = aborted(self._run.machine, told.value["name"], told.value["reason"], now)
+                    if event is not None:
+                        self._run.limits.check_inbound(event)
+                        answering.add(event)
                 case "silent":
                     answering.add(self._silent(step, start, call, is_begun=told.is_begun))
                 case "timeout":
@@ -237,7 +262,7 @@ class RemoteCalls:
                     value = crossing(step, told.value) if checks.outputs else told.value
                     outcomes.tell(start, Completed(value, list(changes)))
         except Exception as error:  # what it gave is no result of this step: the attempt has failed
-            if answering.first is None and told.what != "wrote":
+            if answering.first is None and told.what not in ("wrote", "aborted"):
                 outcomes.tell_failed(step, start, error)
 
     def _silent(self, step: Step, start: StartStep, call: OpenCall, *, is_begun: bool) -> Input:

@@ -69,6 +69,15 @@ class Bail(BaseException):
 StateChange: TypeAlias = "dict[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]"
 
 
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Of a stream: those after a record; `after` is what the next look begins with. `is_closed`: these are the last."""
+
+    chunks: list[Any]
+    is_closed: bool
+    after: int
+
+
 class Services(Protocol):
     """What a context asks of the runtime."""
 
@@ -92,7 +101,9 @@ class Services(Protocol):
 
     def started_ms(self) -> int: ...
 
-    async def chunks_of(self, stream: str, first: int) -> tuple[list[Any], bool]: ...
+    async def chunks_of(self, stream: str, after: int, run_id: str | None) -> Chunks: ...
+
+    def abort_signal(self, name: str, reason: Any) -> None: ...
 
     async def other_run(self, id: str) -> Any: ...
 

@@ -24,8 +24,11 @@ class NoStore:
     async def start_named(self, workflow: str, args: list[Any], run_id: str) -> Any:
         _elsewhere("a run that start() begins")
 
-    async def chunks_of(self, stream: str, first: int) -> tuple[list[Any], bool]:
+    async def chunks_of(self, stream: str, after: int, run_id: str | None) -> Any:
         _elsewhere("a stream that another step wrote")
+
+    def abort_signal(self, name: str, reason: Any) -> None:
+        _elsewhere("a signal of the workflow")
 
     async def other_run(self, id: str) -> Any:
         _elsewhere("another run")

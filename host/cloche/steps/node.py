@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cloche.steps.binding import Arguments
     from cloche.steps.context import StepContext
 
-WORKER = Path(__file__).with_name("node_worker.mjs")
+WORKER = Path(__file__).parents[1] / "remote" / "node_worker.mjs"
 READY_S = 60.0  # in which a file is imported
 SILENT_S = 10.0  # after which a process that does not answer is ended, once a step of it was given up
 REDISPATCHES_MAX = 3
@@ -195,6 +195,8 @@ class NodeSteps:
         if "read" in said:
             wire.tasks.add(task := asyncio.ensure_future(self._read(wire, said, ctx)))
             task.add_done_callback(wire.tasks.discard)
+        elif "aborted" in said:
+            ctx._services.abort_signal(said["aborted"], from_json(said.get("reason")))
         elif "stream" in said:
             what = {"closed": True} if said.get("closed") else {"chunk": from_json(said.get("chunk"))}
             ctx.writer.write({"stream": said["stream"], **what})
@@ -202,11 +204,12 @@ class NodeSteps:
             ctx.writer.write(natural(from_json(said["wrote"])))
 
     async def _read(self, wire: Wire, said: Mapping[str, Any], ctx: StepContext) -> None:
-        chunks, closed = await ctx._services.chunks_of(said["stream"], said["from"])
-        while not chunks and not closed:
+        found = await ctx._services.chunks_of(said["stream"], said["from"], said.get("run"))
+        while not found.chunks and not found.is_closed:
             await asyncio.sleep(AGAIN_S)
-            chunks, closed = await ctx._services.chunks_of(said["stream"], said["from"])
-        wire.say({"read": said["read"], "chunks": to_json(chunks), "closed": closed})
+            found = await ctx._services.chunks_of(said["stream"], found.after, said.get("run"))
+        answer = {"chunks": to_json(found.chunks), "closed": found.is_closed, "at": found.after}
+        wire.say({"read": said["read"], **answer})
 
     async def _connected(self) -> Wire:
         loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@ Their ids are those of the SDK's packages, with or without a version (`step//@wo
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -83,13 +84,17 @@ async def _start(asked: Arguments, ctx: StepContext) -> Any:
 
 def _of_run(ask: Callable[[Any], Awaitable[Any]]) -> Answer:
     async def answer(asked: Arguments, ctx: StepContext) -> Any:
-        run = asked.keywords.get("this")
-        data = run.get("data") if isinstance(run, dict) else None
-        if not isinstance(data, dict) or not isinstance(data.get("runId"), str):
-            raise FatalError("this is asked of a run: getRun(id), or what start() gave")
-        return await ask(await ctx._services.other_run(data["runId"]))
+        return await ask(await ctx._services.other_run(_run_id(asked)))
 
     return answer
+
+
+def _run_id(asked: Arguments) -> str:
+    run = asked.keywords.get("this")
+    data = run.get("data") if isinstance(run, dict) else None
+    if not isinstance(data, dict) or not isinstance(data.get("runId"), str):
+        raise FatalError("this is asked of a run: getRun(id), or what start() gave")
+    return str(data["runId"])
 
 
 async def _exists(asked: Arguments, ctx: StepContext) -> bool:
@@ -143,6 +148,22 @@ def _time(name: str) -> Callable[[Any], Awaitable[Any]]:
     return ask
 
 
+async def _readable(asked: Arguments, ctx: StepContext) -> Any:
+    """The stream that another run writes with `getWritable`, as a handle: steps read it."""
+    run, options = _run_id(asked), asked.positional[0] if asked.positional else None
+    namespace = options.get("namespace") if isinstance(options, dict) else None
+    await ctx._services.other_run(run)
+    return {"~": "stream", "name": stream_name(run, namespace), "mode": "readable", "run": run}
+
+
+def stream_name(run: str, namespace: object = None) -> str:
+    """What `getWritable({namespace})` of a run is called."""
+    own = f"strm_{run.removeprefix('wrun_')}_user"
+    if not isinstance(namespace, str):
+        return own
+    return f"{own}_{urlsafe_b64encode(namespace.encode()).decode().rstrip('=')}"
+
+
 def _absent(what: str, instead: str) -> Answer:
     async def answer(asked: Arguments, ctx: StepContext) -> Any:
         raise FatalError(f"{what} is not there in a workflow: {instead}")
@@ -172,10 +193,8 @@ _ANSWERS: Final[dict[str, Answer]] = {
     "Run#createdAt": _of_run(_time("created")),
     "Run#startedAt": _of_run(_time("created")),
     "Run#completedAt": _of_run(_time("ended")),
+    "Run#getReadable": _readable,
     "Run#wakeUp": _absent("run.wakeUp()", "send the event that the run waits for"),
-    "Run#getReadable": _absent(
-        "run.getReadable()", "read the other run's stream where it is shown (GET /v1/runs/ID/stream)"
-    ),
     "__cloche_abort": _abort,
     "__cloche_hook_conflict": _hook_conflict,
 }

@@ -86,6 +86,7 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("POST", "/v1/steps/poll"): WORKER,
     ("POST", "/v1/steps/{token}/heartbeat"): WORKER,
     ("POST", "/v1/steps/{token}/progress"): WORKER,
+    ("POST", "/v1/steps/{token}/look"): WORKER,
     ("POST", "/v1/steps/{token}/complete"): WORKER,
     ("POST", "/v1/steps/{token}/fail"): WORKER,
     ("POST", "/v1/steps/{token}/suspend"): WORKER,

@@ -8,6 +8,8 @@ const say = useStep("step//./flow//say");
 const untilAborted = useStep("step//./flow//untilAborted");
 const add = useStep("step//./flow//add");
 const fails = useStep("step//./flow//fails");
+const abortAfter = useStep("step//./flow//abortAfter");
+const writeOwn = useStep("step//./flow//writeOwn");
 const workflow = (name, run) => {
   run.workflowId = `workflow//./flow//${name}`;
   globalThis.__private_workflows.set(run.workflowId, run);
@@ -63,6 +65,27 @@ workflow("aborts", async () => {
   await sleep("200ms");
   controller.abort("enough");
   return await told;
+});
+workflow("aborted by a step", async () => {
+  const controller = new AbortController();
+  const heard = new Promise((resolve) => controller.signal.addEventListener("abort", () => resolve(controller.signal.reason)));
+  const [other] = await Promise.all([untilAborted(controller.signal), abortAfter(controller, "enough")]);
+  return [other, await heard, controller.signal.aborted];
+});
+workflow("aborted by nobody", async () => {
+  const controller = new AbortController();
+  const said = await echo({ controller });
+  controller.abort("mine");
+  return [said.controller instanceof AbortController, controller.signal.reason];
+});
+const writing = workflow("writing", async (lines) => {
+  await writeOwn(lines);
+  return "written";
+});
+workflow("reading", async (lines) => {
+  const run = await start(writing, [lines]);
+  await run.returnValue;
+  return [await readAll(await run.getReadable()), await readAll(await run.getReadable({ namespace: "none" }))];
 });
 workflow("captured", async (offset) => {
   const inner = useStep("step//./flow//main/add", () => ({ offset }));

@@ -75,6 +75,19 @@ registered.set("step//./flow//say", async (writable, text) => {
 });
 registered.set("step//./flow//untilAborted", async (signal) =>
   new Promise((resolve) => signal.addEventListener("abort", () => resolve(`aborted: ${signal.reason}`))));
+registered.set("step//./flow//abortAfter", async (controller, reason) => {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  controller.abort(reason);
+});
+registered.set("step//./flow//writeOwn", async (lines) => {
+  // As the SDK's getWritable() looks for it in a step: once for each line, and never closed.
+  const { writables, workflowMetadata } = globalThis[Symbol.for("WORKFLOW_STEP_CONTEXT_STORAGE")].getStore();
+  for (const line of lines) {
+    const writer = writables.get(`strm_${workflowMetadata.workflowRunId.replace("wrun_", "")}_user`).writable.getWriter();
+    await writer.write(line);
+    writer.releaseLock();
+  }
+});
 registered.set("step//./flow//scaled", async function (by) {
   return this.x * by;
 });

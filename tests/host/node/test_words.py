@@ -74,6 +74,17 @@ async def test_aborting_a_signal_reaches_the_step_that_holds_it(app: Cloche) -> 
     assert await play(app, "aborts") == "aborted: enough"
 
 
+async def test_a_step_that_holds_the_controller_aborts_it_everywhere(app: Cloche) -> None:
+    assert await play(app, "aborted by a step") == ["aborted: enough", "enough", True]
+    assert await play(app, "aborted by nobody") == [True, "mine"]
+
+
+async def test_a_step_writes_the_stream_of_its_run_and_another_run_reads_it(app: Cloche) -> None:
+    await app.deploy("acme", SOURCE, workflow="writing", language="javascript")
+
+    assert await play(app, "reading", [{"line": 1}, "two"]) == [[{"line": 1}, "two"], []]
+
+
 async def test_captured_variables_and_receivers_cross(app: Cloche) -> None:
     registered = "step//./flow//Point#scaled"
     seen: list[Any] = []

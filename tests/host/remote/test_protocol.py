@@ -5,7 +5,7 @@ with `PermissionError: not here`; `write` writes 0, 1 and 2 while it runs, and r
 "waited" when the file `input.until` is there, or when they are told to abort: then they make `input.until` + ".aborted". When
 they begin they make `input.until` + ".begun". At SIGTERM it ends what it has begun, and then itself. It polls; or where there
 is `CLOCHE_PUSH_PORT` it takes pushes on that port of this machine, signed with `CLOCHE_PUSH_SECRET`.
-`CLOCHE_STEP_WORKER="command …"` names another one than the two that come with cloche.
+`CLOCHE_STEP_WORKER="command …"` names another one than those that come with cloche.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ import pytest
 from support.commands import cloche
 from support.serving import Serving
 
+from cloche.steps.node import WORKER
+
 SUPPORT = Path(__file__).parents[2] / "support"
 FLOWS = str(SUPPORT / "remote_flows.py")
 STEPS = ("echo", "refuse", "write", "wait", "wait-once")
@@ -45,11 +47,16 @@ def _node() -> list[str]:
     return [found, str(SUPPORT / "step_worker.mjs")]
 
 
+def _node_file() -> list[str]:
+    """The worker that performs the functions of a file, as it also does beside a worker of cloche's."""
+    return [_node()[0], str(WORKER), str(SUPPORT / "protocol_steps.mjs")]
+
+
 def _named() -> list[str]:
     return shlex.split(os.environ["CLOCHE_STEP_WORKER"])
 
 
-WORKERS: dict[str, Callable[[], list[str]]] = {"python": _python, "node": _node}
+WORKERS: dict[str, Callable[[], list[str]]] = {"python": _python, "node": _node, "node's file": _node_file}
 if "CLOCHE_STEP_WORKER" in os.environ:
     WORKERS["named"] = _named
 

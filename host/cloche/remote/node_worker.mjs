@@ -1,7 +1,11 @@
-// Performs step functions of one file for cloche, which owns the log: `node node_worker.mjs FILE FD`.
-// FD is a socket that this process inherits: JSON messages, one a line. In: {id, step, args, this?, closure?, meta},
-// {abort: id}, {signal: name, run, reason}, {read: n, chunks, closed}, {ping: n}. Out: {ready, steps} | {id, value | error},
-// {id, stream, chunk | closed}, {id, read: n, stream}, {pong: n}. It ends when the socket does.
+// Performs step functions of one file for cloche, which owns the log.
+//
+//   node node_worker.mjs FILE FD: for the process that has started this one. FD is a socket that it inherits: JSON messages, one
+//     a line. In: {id, step, args, this?, closure?, meta}, {abort: id}, {signal: name, run, reason}, {read: n, chunks, closed,
+//     at}, {ping: n}. Out: {ready, steps} | {id, value | error}, {id, stream, chunk | closed}, {id, read: n, stream, run?, from},
+//     {id, aborted: name, reason}, {pong: n}. It ends when the socket does.
+//   node node_worker.mjs FILE URL: as a worker of the protocol in docs/operations/remote-steps.md, with the token in CLOCHE_TOKEN.
+//     At SIGTERM it ends what it has begun. It needs step_worker.mjs beside it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Socket } from "node:net";
 import { resolve } from "node:path";
@@ -14,12 +18,10 @@ const FETCH = "step//./workflow/dist/stdlib//fetch";
 const RETRIES = 3; // of a "use step" function that says nothing
 const contexts = (globalThis[S("WORKFLOW_STEP_CONTEXT_STORAGE")] ??= new AsyncLocalStorage());
 const classes = () => globalThis[S("workflow-class-registry")] ?? new Map();
-const wire = new Socket({ fd: Number(process.argv[3]), readable: true, writable: true });
-const say = (message) => wire.write(JSON.stringify(message) + "\n");
-const calls = new Map(); // id -> AbortController of the call
+const RUN = Symbol("run"); // of a stream that another run writes
+const BY_HOST = Symbol("aborts without telling");
+const [LOOKS_MS, LOOKS_MS_MAX, WATCHES_MS] = [100, 2_000, 1_000]; // how often a server is asked what its run has written, and aborted
 const signals = new Map(); // run + name -> AbortControllers that live steps hold
-const reads = new Map(); // number -> who waits for chunks
-let lastRead = 0;
 
 // ── values: what JSON has no word for travels as {"~": kind, …} ────────────────────────────────────────────────────
 const base64 = (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
@@ -45,11 +47,12 @@ const packer = (call, pending) => {
   const stream = (readable) => {
     const name = `strm_${call.meta.key}_${++streams}`;
     pending.push((async () => {
-      for await (const chunk of readable) say({ id: call.id, stream: name, chunk: pack(chunk) });
-      say({ id: call.id, stream: name, closed: true });
+      for await (const chunk of readable) await call.say({ stream: name, chunk: pack(chunk) });
+      await call.say({ stream: name, closed: true });
     })());
     return { "~": "stream", name, mode: "readable" };
   };
+  const ofSignal = (kind, v) => ({ "~": kind, id: "", aborted: v.aborted, ...(v.aborted && { reason: pack(v.reason) }) });
   const ofWeb = (v) => {
     if (v instanceof Headers) return { "~": "headers", entries: [...v] };
     if (v instanceof URL) return { "~": "url", href: v.href };
@@ -74,7 +77,9 @@ const packer = (call, pending) => {
     if (typeof v === "symbol") throw new TypeError("a step cannot give a symbol to its workflow");
     if (typeof v !== "object" || v === null) return v;
     if (Array.isArray(v)) return Array.from(v, pack);
-    if (typeof v[STREAM] === "string") return { "~": "stream", name: v[STREAM], mode: v instanceof ReadableStream ? "readable" : "writable" };
+    if (typeof v[STREAM] === "string") {
+      return { "~": "stream", name: v[STREAM], mode: v instanceof ReadableStream ? "readable" : "writable", ...(v[RUN] && { run: v[RUN] }) };
+    }
     if (v instanceof Date) return isNaN(v) ? { "~": "date" } : { "~": "date", iso: v.toISOString() };
     if (v instanceof Uint8Array) return bytesForm(v);
     if (v instanceof ArrayBuffer) return { "~": "buffer", bytes: bytesForm(new Uint8Array(v)) };
@@ -88,6 +93,8 @@ const packer = (call, pending) => {
     if (write && v.constructor.classId) return { "~": "instance", id: v.constructor.classId, data: pack(write.call(v.constructor, v)) };
     if (v instanceof Error) return { "~": "error", failure: failure(v, pack) };
     if (v instanceof ReadableStream) return stream(v);
+    if (v instanceof AbortSignal) return ofSignal("signal", v);
+    if (v instanceof AbortController) return ofSignal("controller", v.signal);
     const web = ofWeb(v);
     if (web !== undefined) return web;
     if (typeof v.toJSON === "function") return pack(v.toJSON());
@@ -160,10 +167,21 @@ const unpacker = (call) => {
     call.held.push([key, controller]);
     return controller;
   };
+  // Aborting it here aborts it in the workflow too, and wherever a step holds it.
+  const controller = (v) => {
+    const own = signal(v);
+    const abort = own.abort.bind(own);
+    const told = (reason) => {
+      if (own.signal.aborted) return;
+      abort(reason);
+      call.say({ aborted: v.id, reason: call.pack(own.signal.reason) });
+    };
+    return Object.defineProperties(own, { abort: { value: told }, [BY_HOST]: { value: abort } });
+  };
   const own = {
-    stream: (v) => (v.mode === "readable" ? readable(call, v.name, unpack) : writable(call, v.name)),
+    stream: (v) => (v.mode === "readable" ? readable(call, v, unpack) : writable(call, v.name)),
     signal: (v) => signal(v).signal,
-    controller: signal,
+    controller,
     step: (v) => stepOf(call, v, unpack),
     workflow: (v) => Object.assign(() => { throw new Error("a workflow is not called: start it"); }, { workflowId: v.id }),
     instance: (v) => {
@@ -185,34 +203,54 @@ const unpacker = (call) => {
 // ── streams: chunks are records of the run ─────────────────────────────────────────────────────────────────────────
 const writable = (call, name) => {
   const stream = new WritableStream({
-    write: (chunk) => void say({ id: call.id, stream: name, chunk: call.pack(chunk) }),
-    close: () => void say({ id: call.id, stream: name, closed: true }),
+    write: (chunk) => call.say({ stream: name, chunk: call.pack(chunk) }),
+    close: () => call.say({ stream: name, closed: true }),
   });
   return Object.defineProperty(stream, STREAM, { value: name });
 };
-const readable = (call, name, unpack) => {
+const readable = (call, { name, run }, unpack) => {
   let at = 0;
   const stream = new ReadableStream({
     async pull(controller) {
-      const number = ++lastRead;
-      const { chunks, closed } = await new Promise((found) => {
-        reads.set(number, found);
-        say({ id: call.id, read: number, stream: name, from: at });
-      });
-      at += chunks.length;
-      for (const chunk of chunks) controller.enqueue(unpack(chunk));
-      if (closed) controller.close();
+      const found = await call.read(name, run, at);
+      at = found.at;
+      for (const chunk of found.chunks) controller.enqueue(unpack(chunk));
+      if (found.closed) controller.close();
     },
   }, { highWaterMark: 0 });
+  Object.defineProperty(stream, RUN, { value: run });
   return Object.defineProperty(stream, STREAM, { value: name });
 };
+
+// What the SDK's getWritable() finds in a step, whichever stream of its run it asks for: no World is needed.
+class Writables extends Map {
+  constructor(call) {
+    super();
+    this.call = call;
+  }
+  get(named) {
+    const name = named.startsWith("strm_") ? named : `strm_${named}`; // ids of runs need not be the SDK's
+    if (!this.has(name)) this.set(name, { writable: writable(this.call, name), state: {} });
+    return super.get(name);
+  }
+}
 
 // ── steps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 const file = resolve(process.argv[2]);
 const found = await import(pathToFileURL(file).href);
 const registered = () => globalThis[STEPS] ?? new Map();
 const plain = new Map(Object.entries(found).filter(([, one]) => typeof one === "function"));
-const stepNamed = (name) => registered().get(name) ?? plain.get(name) ?? (name === FETCH ? fetch : undefined);
+const lastOf = (id) => id.slice(id.lastIndexOf("//") + 2);
+const byLastPart = (name) => {
+  const ids = [...registered().keys()].filter((id) => lastOf(id) === name);
+  return ids.length === 1 ? registered().get(ids[0]) : undefined;
+};
+const stepNamed = (name) => registered().get(name) ?? plain.get(name) ?? byLastPart(name) ?? (name === FETCH ? fetch : undefined);
+const namesOfAll = () => {
+  const ids = [...registered().keys()];
+  const names = ids.map(lastOf).filter((name) => byLastPart(name) !== undefined);
+  return [...new Set([...plain.keys(), ...ids, ...names, FETCH])].filter((name) => name.length <= 200);
+};
 const isStep = (run) => /^[^{]*\{\s*["']use step["']/.test(Function.prototype.toString.call(run));
 const stepOf = (call, v, unpack) => {
   const run = stepNamed(v.id);
@@ -226,11 +264,10 @@ const stepOf = (call, v, unpack) => {
   };
 };
 
-const serve = async (call) => {
-  const { id, step, meta } = call;
-  const controller = new AbortController();
+// One call, which has `say`, `read` and a `controller`: what came of it, packed. It throws what the step did.
+const perform = async (call) => {
+  const { step, meta } = call;
   const pending = [];
-  calls.set(id, controller);
   call.held = [];
   call.pack = packer(call, pending);
   const unpack = unpacker(call);
@@ -243,26 +280,31 @@ const serve = async (call) => {
       workflowMetadata: {
         workflowName: meta.workflow, workflowRunId: meta.run, workflowStartedAt: started, url: "", features: { encryption: false },
       },
-      ops: [], preCompletionOps: [], streamStates: [], writables: new Map(),
+      ops: [], preCompletionOps: [], streamStates: [], writables: new Writables(call),
       closureVars: call.closure === undefined ? undefined : unpack(call.closure),
-      signal: controller.signal, write: (value) => void say({ id, wrote: call.pack(value) }),
+      signal: call.controller.signal, write: (value) => call.say({ wrote: call.pack(value) }),
     };
     const value = await contexts.run(context, () => run.apply(unpack(call.this), unpack(call.args)));
     await Promise.all([...context.ops, ...context.preCompletionOps]);
     const packed = call.pack(value);
     for (let i = 0; i < pending.length; i++) await pending[i];
-    say({ id, value: packed });
-  } catch (error) {
-    const after = error?.retryAfter instanceof Date ? Math.max(0, error.retryAfter - Date.now()) : undefined;
-    const fatal = error?.name === "FatalError" || error?.fatal === true;
-    say({ id, error: failure(error, call.pack), fatal, retryAfter: after, stack: String(error?.stack ?? "") });
+    return packed;
   } finally {
-    calls.delete(id);
     for (const [key, one] of call.held) {
       signals.get(key)?.delete(one);
       if (!signals.get(key)?.size) signals.delete(key);
     }
   }
+};
+
+const raised = (error, call) => {
+  const retryAfter = error?.retryAfter instanceof Date ? Math.max(0, error.retryAfter - Date.now()) : undefined;
+  const fatal = error?.name === "FatalError" || error?.fatal === true;
+  return { error: failure(error, call.pack), fatal, retryAfter, stack: String(error?.stack ?? "") };
+};
+
+const abortAll = (run, name, reason) => {
+  for (const one of signals.get(`${run}/${name}`) ?? []) (one[BY_HOST] ?? ((why) => one.abort(why)))(unpacker({ meta: {}, held: [] })(reason));
 };
 
 // What a plain step function can ask for: Symbol.for("cloche.step") is a function that gives its attempt.
@@ -272,35 +314,125 @@ globalThis[S("cloche.step")] = () => {
   return { attempt: stepMetadata.attempt, idempotencyKey: stepMetadata.stepId, runId: workflowMetadata.workflowRunId, signal, write };
 };
 
-const take = (message) => {
-  if ("ping" in message) say({ pong: message.ping });
-  else if ("abort" in message) calls.get(message.abort)?.abort(message.reason);
-  else if ("signal" in message) {
-    for (const one of signals.get(`${message.run}/${message.signal}`) ?? []) one.abort(unpacker({ meta: {}, held: [] })(message.reason));
-  } else if ("read" in message) {
-    reads.get(message.read)?.(message);
-    reads.delete(message.read);
-  } else serve(message);
+// ── for the process that has started this one ──────────────────────────────────────────────────────────────────────
+const serveSocket = (wire) => {
+  const say = (message) => wire.write(JSON.stringify(message) + "\n");
+  const calls = new Map(); // id -> AbortController of the call
+  const reads = new Map(); // number -> who waits for chunks
+  let lastRead = 0;
+  const serve = async (call) => {
+    const { id } = call;
+    calls.set(id, (call.controller = new AbortController()));
+    call.say = (message) => void say({ id, ...message });
+    call.read = (stream, run, from) =>
+      new Promise((found) => {
+        reads.set(++lastRead, found);
+        say({ id, read: lastRead, stream, run, from });
+      });
+    try {
+      say({ id, value: await perform(call) });
+    } catch (error) {
+      say({ id, ...raised(error, call) });
+    } finally {
+      calls.delete(id);
+    }
+  };
+  const take = (message) => {
+    if ("ping" in message) say({ pong: message.ping });
+    else if ("abort" in message) calls.get(message.abort)?.abort(message.reason);
+    else if ("signal" in message) abortAll(message.run, message.signal, message.reason);
+    else if ("read" in message) {
+      reads.get(message.read)?.(message);
+      reads.delete(message.read);
+    } else serve(message);
+  };
+  let parts = []; // of a line that has not ended
+  wire.setEncoding("utf8");
+  wire.on("data", (text) => {
+    const lines = text.split("\n");
+    parts.push(lines[0]);
+    if (lines.length === 1) return;
+    take(JSON.parse(parts.join("")));
+    for (let i = 1; i < lines.length - 1; i++) take(JSON.parse(lines[i]));
+    parts = [lines[lines.length - 1]];
+  });
+  for (const over of ["end", "error", "close"]) wire.on(over, () => process.exit(0));
+  process.on("SIGINT", () => {}); // Ctrl-C in a terminal reaches both: the host ends this process by closing the socket
+  const retriesOf = (run) => run.maxRetries ?? (isStep(run) ? RETRIES : null);
+  const steps = [...plain].map(([name, run]) => [name, retriesOf(run)]);
+  for (const [id, run] of registered()) steps.push([id, run.maxRetries ?? RETRIES]);
+  if (!steps.some(([id]) => id === FETCH)) steps.push([FETCH, RETRIES]);
+  say({ ready: true, steps });
 };
 
-const steps = [
-  ...[...plain].map(([name, run]) => [name, run.maxRetries ?? (isStep(run) ? RETRIES : null)]),
-  ...[...registered()].map(([id, run]) => [id, run.maxRetries ?? RETRIES]),
-];
-if (!steps.some(([id]) => id === FETCH)) steps.push([FETCH, RETRIES]);
+// ── as a worker of the protocol of remote steps ────────────────────────────────────────────────────────────────────
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// A call of "use workflow" code comes whole, and is answered with values as they are here; any other one has an input alone.
+const performElsewhere = (name, End) => async (input, ctx) => {
+  const given = ctx.call ?? { args: [input], startedAt: Date.now() };
+  const controller = new AbortController();
+  ctx.signal.addEventListener("abort", () => controller.abort(ctx.signal.reason));
+  let said = Promise.resolve(); // one after the other, in the order in which they were said
+  const tell = ({ wrote, aborted, reason, ...chunk }) => {
+    const form = aborted === undefined ? { value: wrote ?? chunk } : { value: reason, abort: aborted };
+    return (said = said.then(() => ctx.tell({ ...form, is_tagged: true })));
+  };
+  const read = async (stream, run, from) => {
+    for (let wait = LOOKS_MS; ; wait = Math.min(2 * wait, LOOKS_MS_MAX)) {
+      const found = await ctx.look({ stream, run, after: from });
+      if (found.chunks.length > 0 || found.is_closed) return { chunks: found.chunks, closed: found.is_closed, at: found.after };
+      from = found.after;
+      if (controller.signal.aborted) throw controller.signal.reason;
+      await pause(wait);
+    }
+  };
+  const meta = {
+    run: ctx.run_id, workflow: ctx.workflow_id, key: ctx.idempotency_key, attempt: ctx.attempt, now: Date.now(), startedAt: given.startedAt,
+  };
+  const call = { ...given, step: name, meta, controller, say: tell, read };
+  const watching = setInterval(() => watch(call, ctx).catch(() => {}), WATCHES_MS);
+  try {
+    const output = await perform(call);
+    await said;
+    return new End("complete", { output, is_tagged: true });
+  } catch (error) {
+    await said;
+    const { error: told, fatal, retryAfter = 0 } = raised(error, call);
+    return new End("fail", { error: told, is_retryable: !fatal, retry_after_s: retryAfter / 1000, is_tagged: true });
+  } finally {
+    clearInterval(watching);
+  }
+};
+
+// Whether the run has aborted what the step holds.
+const watch = async (call, ctx) => {
+  const held = call.held.filter(([, one]) => !one.signal.aborted).map(([key]) => key.slice(call.meta.run.length + 1));
+  if (held.length === 0) return;
+  const { aborted } = await ctx.look({ signals: held });
+  for (const [name, reason] of Object.entries(aborted)) abortAll(call.meta.run, name, reason);
+};
+
+const serveUrl = async (url) => {
+  const { End, StepReceiver, StepWorker } = await import("./step_worker.mjs");
+  const { CLOCHE_TOKEN: token, CLOCHE_CONCURRENCY: concurrency, CLOCHE_PUSH_PORT: port, CLOCHE_PUSH_SECRET: secret } = process.env;
+  const steps = Object.fromEntries(namesOfAll().map((name) => [name, performElsewhere(name, End)]));
+  if (port !== undefined) {
+    const receiver = new StepReceiver(steps, secret, { url, token });
+    const server = (await import("node:http")).createServer(receiver.handler).listen(Number(port));
+    process.on("SIGTERM", async () => {
+      server.close();
+      await receiver.end();
+      process.exit(0);
+    });
+    return;
+  }
+  const worker = new StepWorker(url, steps, { token, ...(concurrency && { concurrency: Number(concurrency) }) });
+  for (const end of ["SIGTERM", "SIGINT"]) process.on(end, () => worker.stop());
+  await worker.run();
+  process.exit(0);
+};
+
 process.on("unhandledRejection", (reason) => console.error("a promise of a step was rejected, and nobody handled it:", reason));
-process.on("SIGINT", () => {}); // Ctrl-C in a terminal reaches both: the host ends this process by closing the socket
-let parts = []; // of a line that has not ended
-wire.setEncoding("utf8");
-wire.on("data", (text) => {
-  const lines = text.split("\n");
-  parts.push(lines[0]);
-  if (lines.length === 1) return;
-  take(JSON.parse(parts.join("")));
-  for (let i = 1; i < lines.length - 1; i++) take(JSON.parse(lines[i]));
-  parts = [lines[lines.length - 1]];
-});
-wire.on("end", () => process.exit(0));
-wire.on("error", () => process.exit(0));
-wire.on("close", () => process.exit(0));
-say({ ready: true, steps });
+if (/^https?:/.test(process.argv[3])) await serveUrl(process.argv[3]);
+else serveSocket(new Socket({ fd: Number(process.argv[3]), readable: true, writable: true }));
