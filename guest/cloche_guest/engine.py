@@ -15,7 +15,9 @@ ENGINE_FILES: Final = ("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c")
 
 # What quickjs.c is given so that it asks the tables of `engine/names.c`: a pattern, how often it is there, and what is put in
 # its place. (QuickJS looks for each name from the first on: a module of 8,000 names took 6.7 × 10⁹ units of fuel to load.)
-# And so that functions of the prelude show no source, as those of an engine do.
+# And so that functions of the prelude show no source, as those of an engine do; and so that an error that was made where no
+# code of the workflow ran, as what a step failed with is, has its stack from where the workflow first meets it; and `this` has
+# a place of its own, without which `return this.a.b` has that of the line's beginning.
 _TYPE = "typedef struct JSNameTable { uint32_t *slots; uint32_t size, count; } JSNameTable;"
 _FREED = "js_free(ctx, fd->closure_names.slots); js_free(ctx, fd->global_names.slots);"
 _FIND_CLOSURE = "if (s->closure_var_count > NAMES_FEW) return find_closure_name(s, var_name);"
@@ -31,7 +33,24 @@ _GET_CLOSURE = """if (s->closure_var_count > NAMES_FEW) {
             return i;
     }"""
 _SOURCE = "if (js_drops_sources) js_free(ctx, b->source), b->source = NULL, b->source_len = 0;"
+_IS_OF_WORKFLOW = """static bool is_of_workflow(const DynBuf *text)
+{
+    static const char file[] = "workflow.js:";
+    for (size_t at = 0, size = sizeof file - 1; at + size <= text->size; at++)
+        if (!memcmp(text->buf + at, file, size))
+            return true;
+    return false;
+}"""
+_LATER = """if (!filename && !is_of_workflow(&dbuf)) {
+            dbuf_free(&dbuf);
+            JS_FreeValue(ctx, error_obj);
+            rt->in_build_stack_trace = false;
+            return;
+        }"""
 EDITS: Final = (
+    (r"static void build_backtrace\(JSContext \*ctx, [^;]*?\n\{\n", 1, rf"{_IS_OF_WORKFLOW}\n\n\g<0>"),
+    (r"(?<=    \} else \{\n)(?=        if \(dbuf_error\(&dbuf\)\)\n            stack = JS_NULL;)", 1, f"        {_LATER}\n"),
+    (r"    case TOK_THIS:\n(?=        if \(next_token\(s\)\)\n)", 1, r"\g<0>        emit_source_loc(s);\n"),
     (r"typedef struct JSFunctionDef \{\n", 1, rf"{_TYPE}\n\g<0>"),
     (r"    JSClosureVar \*closure_var;\n(?=\n    JumpSlot)", 1, r"\g<0>    JSNameTable closure_names, global_names;\n"),
     (r"    b->source_len = fd->source_len;\n", 1, rf"\g<0>    {_SOURCE}\n"),

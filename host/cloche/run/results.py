@@ -263,12 +263,18 @@ class Folding:
         step.metadata["total_count"] = len(step.payload) if isinstance(step.payload, list) else 0
 
     def _abandon(self, record: Record, at: datetime) -> None:
-        """The workflow goes on without this call: a block has enough successes, or an event did not come in time."""
+        """The workflow goes on without this call: a block has enough successes, a hook was closed, or an event did not come in
+        time: only that is a failure."""
         step = self._step(record)
         if step is not None:
-            is_event = step.status == RunStatus.WAITING
-            step.status = RunStatus.FAILED if is_event else RunStatus.CANCELED
+            is_late = step.status == RunStatus.WAITING and self._has_timed_out(self.paths.get(record.call or 0, ""))
+            step.status = RunStatus.FAILED if is_late else RunStatus.CANCELED
             step.suspend_payload, step.ended_at = None, at
+
+    def _has_timed_out(self, path: str) -> bool:
+        """Whether what waits there for an event had a timer, which is over."""
+        timers = [call for call, one in self.paths.items() if one == path + _TIMEOUT]
+        return bool(timers) and timers[-1] not in self.machine.open
 
     def finish(self) -> None:
         """What follows from all records: what is suspended now, what a paused run has not begun."""
