@@ -16,6 +16,8 @@ from benchmarks import histories as h
 from benchmarks.baselines import await_us
 from benchmarks.figures import Figure, Scale, median_us, once_us, wall_and_cpu_us
 from cloche import Cloche, NodeSteps, SandboxEngine, UsageError, create_workflow, step
+from cloche.history.messages import CompleteRun
+from cloche.history.output import split_output, unpack_command
 from cloche.operations.typescript import Given
 from cloche.operations.typescript.compiling import compile_with
 from cloche.sandbox import Cell, Image
@@ -107,6 +109,16 @@ def _replay_ms(image: Image, events: list[bytes]) -> tuple[float, float]:
     times = [wall_and_cpu_us(lambda: Cell(image, h.LIMITS).turn(events)) for _ in range(5)]
     wall, cpu = (sorted(values)[2] / 1000 for values in zip(*times, strict=True))
     return wall, cpu
+
+
+def replays(file: Path, workflow: str, size: int) -> list[float]:
+    """Seconds of five replays by a cell of the file as it is compiled, of a history in memory: each comes to the run's end."""
+    files = Given({file.name: file.read_text()})
+    image = h.image(compile_with(SandboxEngine(), files.entry(file.name), files, BYTES_MAX).source)
+    events = _events(workflow, size)
+    told = [one for turn in split_output(Cell(image, h.LIMITS).turn(events)) for one in turn]
+    assert isinstance(unpack_command(told[-1]), CompleteRun)
+    return [wall_and_cpu_us(lambda: Cell(image, h.LIMITS).turn(events))[0] / 1e6 for _ in range(5)]
 
 
 def _events(workflow: str, size: int) -> list[bytes]:

@@ -20,6 +20,9 @@ class Rival:
     python: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
     own_node: bool = False  # runs on the Node that it brings
+    integrity: tuple[
+        str, ...
+    ] = ()  # of the packages in `node`, in their order, as npm has them: what is installed must be that
     versions: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,29 @@ RIVALS = {
                 "@workflow/swc-plugin@4.1.3",
                 "@swc/core@1.15.3",
                 "esbuild@0.28.2",
+            ),
+        ),
+        Rival(
+            "vercel5",
+            "vercel_replay.mjs",
+            "replay: none, the history is in memory (node:vm, and QuickJS in WebAssembly); three events a step",
+            node=(
+                "workflow@5.0.0-beta.55",
+                "@workflow/core@5.0.0-beta.55",
+                "@workflow/world@5.0.0-beta.37",
+                "@workflow/world-local@5.0.0-beta.46",
+                "@workflow/swc-plugin@5.0.0-beta.7",
+                "@swc/core@1.15.3",
+                "esbuild@0.28.2",
+            ),
+            integrity=(
+                "sha512-fGPCxgQKGnz10wvDhepijSYRPa3Ic8cRIT5/jpheKweo774poJ1jbEU1wv3V/Z5Ytzim8tZFv1GytWPCfWbZxg==",
+                "sha512-76dsa1KTP2du8IimBLGk6tY2NJ+sgpnEt70MSh1++xbZtKNkzw4kbGeYTzZ4/WfCJUEaJzligCFbM/5+Y6k3YQ==",
+                "sha512-j1cBjLvYYYOP0G9didUgBp3ibWRmlS4s73CWwb61k3zzZwn8shaoODP6RaTWh/+VP8M23EF0WJSl8Vsp1PDqXA==",
+                "sha512-9ArshivEjldU8HGVU349m9/yDLt4UQrXn/C/+E1rDVDGwlQc2fw3V3MMYiOC8xqjQgP+1N66EqfSU6akca+NZw==",
+                "sha512-Drxn0wt7GowH85uCYHns0aCIhYDFT8Mz7k4XVpnDhVpwhlaS7AjcyaAd+2XinwQVJM4eQVo4D+Lcj9x/l7YC+A==",
+                "sha512-Qd8eBPkUFL4eAONgGjycZXj1jFCBW8Fd+xF0PzdTlBCWQIV1xnUT7B93wUANtW3KGjl3TRcOyxwSx/u/jyKw/Q==",
+                "sha512-HKVLS8dvII+xoKW9kmqxbRKrnWEXfJJr/FZhhJmiqIB0e053QNYFqOBouTMO/k5sID4MvCiUCvv8b9M4h32wIA==",
             ),
         ),
         Rival(

@@ -41,6 +41,7 @@ def install(rival: Rival) -> None:
 
     Raises:
         CalledProcessError: pip or npm could not.
+        ValueError: a package is not what is pinned.
     """
     if rival.python and not _python(rival).exists():
         venv.create(home(rival) / "venv", with_pip=True)
@@ -53,6 +54,22 @@ def install(rival: Rival) -> None:
         if rival.own_node:
             subprocess.run([*npm, NODE], check=True)
         subprocess.run([*npm, *rival.node], check=True, env=environment)
+    check_integrity(rival)
+
+
+def check_integrity(rival: Rival) -> None:
+    """
+    Raises:
+        ValueError: a package that npm has installed is not what is pinned.
+    """
+    if not rival.integrity:
+        return
+    lock = json.loads((home(rival) / "node_modules" / ".package-lock.json").read_text())["packages"]
+    for package, pinned in zip(rival.node, rival.integrity, strict=True):
+        name = package.rpartition("@")[0]
+        found = lock.get(f"node_modules/{name}", {}).get("integrity")
+        if found != pinned:
+            raise ValueError(f"{rival.name}: {package} is not what is pinned: {found}, and not {pinned}")
 
 
 def measure(rival: Rival, most: int) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,29 @@ def test_every_rival_has_its_script_and_pinned_versions() -> None:
         assert all("@" in one[1:] for one in rival.node)
 
 
+def test_a_package_that_is_not_what_is_pinned_is_refused(homes: Path) -> None:
+    rival = RIVALS["vercel5"]
+    lock = homes / "vercel5" / "node_modules" / ".package-lock.json"
+    lock.parent.mkdir(parents=True)
+    names = [f"node_modules/{one.rpartition('@')[0]}" for one in rival.node]
+    packages = {name: {"integrity": pinned} for name, pinned in zip(names, rival.integrity, strict=True)}
+    lock.write_text(json.dumps({"packages": packages}))
+    running.check_integrity(rival)
+
+    packages["node_modules/@workflow/core"]["integrity"] = "sha512-other"
+    lock.write_text(json.dumps({"packages": packages}))
+    with pytest.raises(
+        ValueError, match=r"vercel5: @workflow/core@5\.0\.0-beta\.55 is not what is pinned: sha512-other"
+    ):
+        running.check_integrity(rival)
+
+
 def test_what_a_script_prints_is_read_as_it_prints_it() -> None:
     cloche = RIVALS["cloche"]
     rows = list(running.measure(cloche, 10))
-    assert [(row["what"], row["size"]) for row in rows] == [("replay", 10), ("durable step", 10)]
+    assert [(row["what"], row["size"]) for row in rows] == [
+        ("replay", 10), ("replay", 10), ("parallel replay", 10), ("durable step", 10),
+    ]  # fmt: skip
     assert all(row["us_per_step"] > 0 for row in rows)
 
 

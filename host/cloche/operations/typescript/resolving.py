@@ -244,7 +244,8 @@ class Files:
     def _target(self, value: Any, rest: str) -> str | None:
         self.spend()
         if isinstance(value, str):
-            return _filled(value, rest) if value.startswith("./") else None
+            inner = _filled(value, rest)
+            return inner if _IN_PACKAGE.fullmatch(inner) else None
         if isinstance(value, list):
             return next((found for one in value if (found := self._target(one, rest)) is not None), None)
         if isinstance(value, dict):
@@ -347,6 +348,7 @@ def _as_subpaths(exports: Any) -> Any:
     return exports if is_by_path else {".": exports}
 
 
+_IN_PACKAGE = re.compile(r"\.(?:/(?!(?:\.\.?|node_modules)(?:/|$))[^/\\]+)+")  # as Node has it: it leads nowhere else
 _CONDITIONS = ("workflow", "import", "module", "default", "require")
 
 
