@@ -56,13 +56,15 @@ async def test_a_source_that_is_slow_to_read_is_bounded(what: str) -> None:
     """It is deployed or refused, and whatever its run does is bounded by the tenant's limits."""
     policy = Policy.strict().model_copy(update={"source_bytes": 4 << 20})
     async with Cloche(policies={"mallory": policy}) as app:
+        reason = version = None
         try:
             version = await app.deploy("mallory", SLOW[what], language="typescript", workflow="w")
         except DeployRefused as refused:
-            assert refused.facts["reason"] in ("compile", "limit-exceeded", "evaluation"), refused.facts
-            return
-        result = await (await app.tenant("mallory").start(version, [])).result()
-        assert result.status in ("success", "failed")
+            reason = refused.facts["reason"]
+        assert reason in (None, "compile", "limit-exceeded", "evaluation")
+        if version is not None:
+            result = await (await app.tenant("mallory").start(version, [])).result()
+            assert result.status in ("success", "failed")
 
 
 @in_loop
@@ -121,10 +123,12 @@ def test_exports_of_any_form_are_read_or_refused(exports: Any, tmp_path: Path) -
         json.dumps({"name": ["p"], "version": {}, "type": 1, "exports": exports, "main": [], "imports": 3})
     )
     (tmp_path / "flow.ts").write_text(f'import {{ x }} from "p";{W}x; }}\n')
+    found: Any = None
     try:
-        assert [one.id for one in cloche.load_bundle(tmp_path / "flow.ts").workflows] == ["w"]
+        found = [one.id for one in cloche.load_bundle(tmp_path / "flow.ts").workflows]
     except CompileError as refused:
-        assert (refused.facts["file"], refused.facts["line"]) == ("flow.ts", 1)
+        found = refused.facts["file"], refused.facts["line"]
+    assert found in (["w"], ("flow.ts", 1))
 
 
 def test_links_that_lead_in_a_circle_are_no_files(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ const withoutTypes = (file, text, problems) => {
     typed = typedParser(WITH_JSX.test(file)).parse(text, { ecmaVersion: "latest", sourceType: "module", locations: true, allowHashBang: true });
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    problems.add(file, text, Math.min(error.pos ?? 0, text.length), message(error) + hintOf(file, text, error));
+    problems.add(file, text, Math.min(error.pos ?? 0, text.length), hintOf(file, text, error) ?? message(error));
     return undefined;
   }
   const made = new Types(file, text, problems).blanked(typed);
@@ -220,4 +220,7 @@ const withoutTypes = (file, text, problems) => {
 };
 
 const LIKE_JSX = /<\/[\w.]*>|<[A-Za-z][^<>]*\/>/;
-const hintOf = (file, text, error) => (!WITH_JSX.test(file) && LIKE_JSX.test(placeOf(text, error.pos ?? 0).text) ? " (JSX is not for workflows: render it in a step)" : "");
+const hintOf = (file, text, error) => {
+  if (WITH_JSX.test(file) || !LIKE_JSX.test(placeOf(text, error.pos ?? 0).text)) return undefined;
+  return `JSX is not for workflows: render it in a step (without it: ${message(error)})`;
+};

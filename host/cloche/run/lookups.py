@@ -12,17 +12,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloche.errors import NotFound
-from cloche.history import Kind, Path, Record, Seq
+from cloche.history import Kind, Path, Record, RunMachine, Seq
+from cloche.history.lifecycles import TimerPhase
 from cloche.history.messages import CallStep, Enter, HookReceived, Leave, OpenHook, SetTimer, StepBailed, StepCompleted
 from cloche.history.reading import message_of
 from cloche.status import FINAL
 from cloche.steps.context import Chunks
 from cloche.steps.registry import read_graph
-from cloche.store import first_record, record_pages
+from cloche.store import first_record, record_pages, wake_up
 
 if TYPE_CHECKING:
     from cloche.engines import Code
-    from cloche.history import CallId, RunKey, RunMachine, TimeMs
+    from cloche.history import CallId, RunKey, TimeMs
     from cloche.store import Store
     from cloche_codegen import Graph
     from cloche_codegen.graph import Node
@@ -87,6 +88,31 @@ async def chunks_of_other(store: Store, key: RunKey, stream: str, after: int) ->
         raise NotFound(f"there is no run {key.run}", kind="run", id=key.run)
     found = await chunks_of(store, key, stream, after)
     return replace(found, is_closed=found.is_closed or row.status in FINAL)
+
+
+async def wake(store: Store, key: RunKey, paths: Collection[str], now: TimeMs) -> int:
+    """Ask whoever owns another run to end its sleeps now, those at `paths` where there are any; how many are asked for.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    if await store.run(key) is None:
+        raise NotFound(f"there is no run {key.run}", kind="run", id=key.run)
+    machine = RunMachine(key)
+    async for page in record_pages(store, key):
+        for record in page:
+            machine.absorb(record)
+    calls = [call for call, path in sleeps_of(machine).items() if not paths or path in paths]
+    if calls:
+        post = wake_up(key, calls)
+        await store.post(post.key, post.kind, post.body, post.token, now)
+    return len(calls)
+
+
+def sleeps_of(machine: RunMachine) -> dict[CallId, Path]:
+    """The open sleeps of a run, and not what bounds a wait for an event."""
+    found = {call: one.path for call, one in machine.open.items() if one.phase is TimerPhase.SET}
+    return {call: path for call, path in found.items() if not path.endswith("/timeout")}
 
 
 def aborted(machine: RunMachine, signal: str, reason: Any, now: TimeMs) -> HookReceived | None:

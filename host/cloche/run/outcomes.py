@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -262,6 +262,12 @@ class _StepServices:
         if run_id is None or run_id == own.run:
             return await lookups.chunks_of(store, own, stream, after)
         return await lookups.chunks_of_other(store, new_run_key(run_id, own.tenant), stream, after)
+
+    async def wake(self, run_id: str, paths: Collection[str]) -> int:
+        key = new_run_key(run_id, self.run.key.tenant)
+        count = await lookups.wake(self.services.store, key, paths, self.services.world.now())
+        self.services.supervisor.look_for_requests()
+        return count
 
     def abort_signal(self, name: str, reason: Any) -> None:
         abort_everywhere(self.run.key.run, name, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
@@ -104,6 +104,8 @@ class Services(Protocol):
     async def chunks_of(self, stream: str, after: int, run_id: str | None) -> Chunks: ...
 
     def abort_signal(self, name: str, reason: Any) -> None: ...
+
+    async def wake(self, run_id: str, paths: Collection[str]) -> int: ...
 
     async def other_run(self, id: str) -> Any: ...
 

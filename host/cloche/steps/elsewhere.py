@@ -27,6 +27,9 @@ class NoStore:
     async def chunks_of(self, stream: str, after: int, run_id: str | None) -> Any:
         _elsewhere("a stream that another step wrote")
 
+    async def wake(self, run_id: str, paths: Any) -> int:
+        _elsewhere("another run")
+
     def abort_signal(self, name: str, reason: Any) -> None:
         _elsewhere("a signal of the workflow")
 

@@ -156,19 +156,20 @@ async def _readable(asked: Arguments, ctx: StepContext) -> Any:
     return {"~": "stream", "name": stream_name(run, namespace), "mode": "readable", "run": run}
 
 
+async def _wake_up(asked: Arguments, ctx: StepContext) -> Any:
+    """Another run's sleeps end now: those that `correlationIds` names by their paths, or all."""
+    options = asked.positional[0] if asked.positional else None
+    named = options.get("correlationIds") if isinstance(options, dict) else None
+    paths = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+    return {"stoppedCount": await ctx._services.wake(_run_id(asked), paths)}
+
+
 def stream_name(run: str, namespace: object = None) -> str:
     """What `getWritable({namespace})` of a run is called."""
     own = f"strm_{run.removeprefix('wrun_')}_user"
     if not isinstance(namespace, str):
         return own
     return f"{own}_{urlsafe_b64encode(namespace.encode()).decode().rstrip('=')}"
-
-
-def _absent(what: str, instead: str) -> Answer:
-    async def answer(asked: Arguments, ctx: StepContext) -> Any:
-        raise FatalError(f"{what} is not there in a workflow: {instead}")
-
-    return answer
 
 
 async def _abort(asked: Arguments, ctx: StepContext) -> None:
@@ -194,7 +195,7 @@ _ANSWERS: Final[dict[str, Answer]] = {
     "Run#startedAt": _of_run(_time("created")),
     "Run#completedAt": _of_run(_time("ended")),
     "Run#getReadable": _readable,
-    "Run#wakeUp": _absent("run.wakeUp()", "send the event that the run waits for"),
+    "Run#wakeUp": _wake_up,
     "__cloche_abort": _abort,
     "__cloche_hook_conflict": _hook_conflict,
 }

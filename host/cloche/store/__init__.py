@@ -7,6 +7,7 @@ from cloche.store.inbox import (
     GRANTED,
     START,
     UNWANTED,
+    WAKE,
     Granted,
     InboxBounds,
     InboxMark,
@@ -18,6 +19,7 @@ from cloche.store.inbox import (
     child_ended,
     child_unwanted,
     continuation,
+    wake_up,
 )
 from cloche.store.listings import LOOKED_AT_MAX, FailureGroup, Listings, RunFilter, RunPage
 from cloche.store.memory import MemoryStore
@@ -69,6 +71,7 @@ __all__ = [
     "SQLITE_VERSION",
     "START",
     "UNWANTED",
+    "WAKE",
     "Append",
     "AttemptName",
     "AuditEntry",
@@ -131,4 +134,5 @@ __all__ = [
     "record_pages",
     "row_pages",
     "shown",
+    "wake_up",
 ]

@@ -14,6 +14,7 @@ GRANTED = "granted"  # the answer to a request that was accepted, as it is store
 START = "start"  # the kind of a request for a run that is not there yet
 UNWANTED = "the run that started it was canceled, or goes on without it"  # the reason of the request to cancel a child
 CANCEL = "cancel"  # the kind of a request to end a run
+WAKE = "wake"  # the kind of a request to end sleeps of a run, by the numbers of their calls
 CHILD_ENDED = "child"  # the kind of what the last commit of a child leaves for the run that waits for it
 
 
@@ -30,6 +31,11 @@ class Post:
 def child_ended(parent: RunKey, call: CallId) -> Post:
     """What tells a run that the child of this call has ended: nothing but that; what came of it is in the child's log."""
     return Post(parent, CHILD_ENDED, encode_plain(call), f"{parent.token}:{CHILD_ENDED}:{call}")
+
+
+def wake_up(run: RunKey, calls: Sequence[CallId]) -> Post:
+    """The request to end these sleeps of a run now. Asked twice, it ends none that begins later."""
+    return Post(run, WAKE, encode_plain(list(calls)), f"{run.token}:{WAKE}:{','.join(map(str, calls))}")
 
 
 def child_unwanted(child: RunKey) -> Post:

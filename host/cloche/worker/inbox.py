@@ -17,7 +17,7 @@ from cloche.errors import ClocheError, LeasedElsewhere, LeaseLost, NotFound, Sto
 from cloche.history import RunKey, TenantId, TimeMs
 from cloche.history.values import decode, encode
 from cloche.run.remote import Told
-from cloche.store import CHILD_ENDED, GRANTED, PERMIT, REMOTE, START, InboxMark, InboxRow
+from cloche.store import CHILD_ENDED, GRANTED, PERMIT, REMOTE, START, WAKE, InboxMark, InboxRow
 from cloche.worker.answers import pack_refusal, refusal_of, refused_token, start_token, token_of
 from cloche.worker.looks import OneAtATime
 from cloche.worker.permits import PermitRunner
@@ -212,6 +212,8 @@ class Inbox:
                 await self._requests.cancel(row.key, decode(row.body), row.id)
             case kind if kind == CHILD_ENDED:
                 await self._requests.child_ended(row.key, decode(row.body), row.id)
+            case kind if kind == WAKE:
+                await self._requests.wake(row.key, decode(row.body), row.id)
             case kind if kind == PERMIT:
                 await self._requests.permit_granted(row.key, *decode(row.body), request=row.id)
             case kind if kind == REMOTE:

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from cloche.errors import ClocheError, DamagedStore, LeasedElsewhere, NotFound, NotSuspended, SeqConflict, StoreError
 from cloche.history import CallId, RunKey
-from cloche.history.effects import Suspension
+from cloche.history.effects import StartTimer, Suspension
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
@@ -145,6 +145,17 @@ class Requests:
                 if (child := driver.child_ended(call)) is not None:
                     self._listeners.announce(child, stopped=True)
                     return
+        await self._services.store.resolve(request, GRANTED)
+
+    async def wake(self, key: RunKey, calls: Sequence[CallId], request: int) -> None:
+        """End these sleeps of the run now, those that it is still in.
+
+        Raises:
+            LeasedElsewhere, LeaseLost: another worker executes it.
+        """
+        with contextlib.suppress(NotSuspended, NotFound):  # it has ended, or was deleted
+            async with self._starting.with_driver(key) as driver:
+                await driver.fire([StartTimer(call, self._services.world.now()) for call in calls])
         await self._services.store.resolve(request, GRANTED)
 
     async def remote_told(self, key: RunKey, told: Told, request: int) -> None:

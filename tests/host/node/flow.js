@@ -87,6 +87,16 @@ workflow("reading", async (lines) => {
   await run.returnValue;
   return [await readAll(await run.getReadable()), await readAll(await run.getReadable({ namespace: "none" }))];
 });
+const sleeping = workflow("sleeping", async () => {
+  await sleep("365 days");
+  return "awake";
+});
+workflow("waking", async () => {
+  const run = await start(sleeping, []);
+  let woken = 0;
+  while (woken === 0) woken = (await run.wakeUp()).stoppedCount;
+  return [woken, await run.returnValue];
+});
 workflow("captured", async (offset) => {
   const inner = useStep("step//./flow//main/add", () => ({ offset }));
   return [await inner(1), await new Point(4).scaled(2)];

@@ -85,6 +85,12 @@ async def test_a_step_writes_the_stream_of_its_run_and_another_run_reads_it(app:
     assert await play(app, "reading", [{"line": 1}, "two"]) == [[{"line": 1}, "two"], []]
 
 
+async def test_a_run_is_woken_from_its_sleep(app: Cloche) -> None:
+    await app.deploy("acme", SOURCE, workflow="sleeping", language="javascript")
+
+    assert await play(app, "waking") == [1, "awake"]
+
+
 async def test_captured_variables_and_receivers_cross(app: Cloche) -> None:
     registered = "step//./flow//Point#scaled"
     seen: list[Any] = []
