@@ -45,6 +45,15 @@ from cloche import create_workflow
 
 workflow = create_workflow(id="waits").wait_for_event("never").commit()
 """
+# Starts a run for each line that it reads; says how many µs that took, and the id.
+ASKS = """
+import sys
+from benchmarks.serving import Line, timed_start
+
+line = Line(int(sys.argv[1]))
+for _ in sys.stdin:
+    print(*timed_start(line), flush=True)
+"""
 STREAMS_MAX = 32  # of one principal
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 BLOCK = 100  # requests to one server before the other has its turn: what the machine does meanwhile hits both
@@ -102,13 +111,11 @@ def http_get_run(scale: Scale) -> Iterator[Figure]:
 
 
 def http_start(scale: Scale) -> Iterator[Figure]:
-    """A durable start over HTTP, and in the process of the worker, each on a file of its own."""
+    """A durable start over HTTP, and one in the process that serves, of the same store. They take turns, and each begins when
+    the run before is over: what the worker does then for that one is no part of either."""
     count = min(scale.most, 500)
-    with tempfile.TemporaryDirectory(dir=".") as folder, _served(Path(folder)) as cloche:
-        begun = [_timed(lambda: cloche.ask("POST", "/v1/workflows/one/runs", b'{"input": 1}')) for _ in range(count)]
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        theirs = asyncio.run(_started(Path(folder), count))
-    ours = statistics.median(begun)
+        ours, theirs = asyncio.run(_starts(Path(folder), count))
     yield Figure("durable start over HTTP, p50", ours / 1000, "ms", "in process", theirs / 1000, theirs / 1000 + 0.5)
 
 
@@ -167,23 +174,46 @@ def _resident_bytes(pid: int) -> int:
     return int(kib) * 1024
 
 
-async def _started(folder: Path, count: int) -> float:
-    """The median in µs."""
-    from cloche import Cloche, create_workflow, step
+async def _starts(folder: Path, count: int) -> tuple[float, float]:
+    """The medians in µs: over HTTP, asked by a process of its own, and in this one."""
+    from cloche import Cloche, create_workflow, http, step
+    from cloche.http.server import Server
 
     @step(id="inc")
     async def inc(x: int) -> int:
         return x + 1
 
-    times = []
+    taken: tuple[list[float], list[float]] = ([], [])
     workflow = create_workflow(id="one").then(inc).commit()
     async with Cloche(folder / "runs.db", workflows=[workflow]) as app:
+        server = Server("127.0.0.1", 0)
+        serving = asyncio.create_task(server.run(http.app(app, auth=http.local, requests_per_s=1e6, burst=10**6)))
+        asking = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ASKS, str(server.port), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert asking.stdin is not None
+        assert asking.stdout is not None
         for _ in range(count):
+            asking.stdin.write(b"\n")
+            took, run_id = (await asking.stdout.readline()).decode().split()
+            taken[0].append(float(took))
+            await (await app.get(run_id)).result()
             began = time.perf_counter()
-            await app.start("one", 1)
-            times.append((time.perf_counter() - began) * 1e6)
-            await asyncio.sleep(0.001)
-    return statistics.median(times)
+            run = await app.start("one", 1)
+            taken[1].append((time.perf_counter() - began) * 1e6)
+            await run.result()
+        asking.stdin.close()
+        await asking.wait()
+        server.end()
+        await serving
+    return statistics.median(taken[0]), statistics.median(taken[1])
+
+
+def timed_start(line: Line) -> tuple[float, str]:
+    """Start a run; how many µs that took, and its id."""
+    began = time.perf_counter()
+    answer = line.ask("POST", "/v1/workflows/one/runs", b'{"input": 1}')
+    return (time.perf_counter() - began) * 1e6, json.loads(answer)["id"]
 
 
 def _interleaved(ours: object, theirs: object, count: int) -> tuple[float, float]:
