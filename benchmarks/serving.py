@@ -70,15 +70,12 @@ class Line:
     def ask(self, method: str, place: str, body: bytes = b"") -> bytes:
         """The body of the answer."""
         self.begin(method, place, body)
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += self._socket.recv(65536)
-        top, _, rest = data.partition(b"\r\n\r\n")
+        top, _, rest = self.until(b"\r\n\r\n").partition(b"\r\n\r\n")
         found = _LENGTH.search(top)
         assert top.startswith(b"HTTP/1.1 2"), top
         assert found is not None
         while len(rest) < int(found[1]):
-            rest += self._socket.recv(65536)
+            rest += self._more_of(rest)
         return rest
 
     def begin(self, method: str, place: str, body: bytes = b"") -> None:
@@ -87,13 +84,17 @@ class Line:
         head = f"{method} {place} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n".encode()
         self._socket.sendall(head + self._more + kind + b"\r\n" + body)
 
-    def until(self, text: bytes) -> None:
-        """Read until this has come."""
+    def until(self, text: bytes) -> bytes:
+        """Read until this has come; all that was read."""
         data = b""
         while text not in data:
-            more = self._socket.recv(65536)
-            assert more, data
-            data += more
+            data += self._more_of(data)
+        return data
+
+    def _more_of(self, data: bytes) -> bytes:
+        more = self._socket.recv(65536)
+        assert more, data  # else the server has closed the connection
+        return more
 
     def close(self) -> None:
         self._socket.close()
@@ -153,6 +154,8 @@ def http_streams(scale: Scale) -> Iterator[Figure]:
                 for one in lines[first : first + 100]:
                     one.until(b"event: record")
             after = _resident_bytes(process.pid)
+            line.close()
+            line = Line(port, tokens[0])  # the first is closed when it was idle for some seconds
             assert line.ask("GET", "/v1/runs/r1")
             for one in [line, *lines]:
                 one.close()
