@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
+from cloche.errors import ClocheError
 from cloche.http.assets import is_page
 from cloche.http.direct import answer_directly, direct
 from cloche.http.principals import LASTING, PRINCIPAL, SERVICE, SLASH, Principal, Scope, local, session_in
-from cloche.http.problems import Refused, fault_of
+from cloche.http.problems import Refused, fault_of, problem_of
 
 if TYPE_CHECKING:
     from cloche.http.service import Service
@@ -74,6 +75,10 @@ class Gate:
                 await lasting(receive, guarded)
         except Refused as refused:
             await refused.response()(scope, receive, guarded)
+        except ClocheError as error:  # of the store, when it is asked whose the token is
+            if has_begun:
+                raise
+            await problem_of(error)(scope, receive, guarded)
         except Exception as error:
             if has_begun:
                 raise

@@ -33,7 +33,7 @@ _STATUS: Sequence[tuple[type[ClocheError], int]] = (
     (errors.UsageError, 400),
     (errors.LeasedElsewhere, 503),
     (errors.SeqConflict, 503),
-    (errors.StoreUnavailable, 503),
+    (errors.StoreError, 503),  # also one that only a new process gets over: whoever balances loads asks another server
 )
 _WHAT_TO_DO = {
     "not-found": "look at the id and the tenant; GET /v1/runs and GET /v1/workflows list what there is",
@@ -47,6 +47,8 @@ _WHAT_TO_DO = {
     "start-refused": "the workflow refused this input: see 'detail'",
     "limit-exceeded": "send less, or ask for another policy",
     "not-granted": "ask for a policy that grants this",
+    "store-unavailable": "try again after Retry-After seconds",
+    "store-failed": "ask another server: this one has to be started anew",
     "usage": "see 'detail': the request cannot be meant as it is",
     "unauthenticated": "send 'Authorization: Bearer TOKEN'; 'cloche token create' makes one",
     "bad-signature": "sign it with the secret of the webhook that the token names, and send it within minutes",

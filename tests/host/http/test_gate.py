@@ -9,9 +9,11 @@ import pytest
 from support.apps import AppOn, FlakyStore, Journal, in_loop
 from support.served import adding, asker, asking, served, started
 
-from cloche import http
+from cloche import Client, http
+from cloche.errors import StoreError, StoreFailed, StoreUnavailable
 from cloche.http import problems as http_problems
 from cloche.http.rates import STREAMS_MAX, Rates
+from cloche.store import MemoryStore
 
 
 def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
@@ -81,6 +83,31 @@ async def test_a_store_that_is_away_is_503_without_its_name(journal: Journal) ->
         store.faults.is_away = False
         assert is_problem(answer, 503, "store-unavailable")
         assert (answer.headers["retry-after"], "nobody answers" in answer.text) == ("1", False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StoreUnavailable("pg-7.internal is away"), StoreFailed("/srv/runs.db was replaced")],
+    ids=lambda one: one.code,
+)
+@in_loop
+async def test_a_store_that_is_away_cannot_say_whose_a_token_is(
+    error: StoreError, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever balances loads asks another server: it is no fault of this one's."""
+    async with Client(MemoryStore()) as client, asker(http.app(client)) as ask:
+        monkeypatch.setattr(type(client.connection.store), "token", _raising(error))
+        answer = await ask.get("/v1/runs", headers={"Authorization": f"Bearer clk_{'a' * 12}_{'x' * 43}"})
+        assert is_problem(answer, 503, error.code)
+        assert (answer.headers["retry-after"], error.message in answer.text) == ("1", False)
+        assert (error.message in caplog.text, "Traceback" in caplog.text) == (True, False)
+
+
+def _raising(error: Exception) -> Any:
+    async def token(store: Any, id: str) -> None:
+        raise error
+
+    return token
 
 
 @in_loop
