@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
@@ -37,8 +36,8 @@ from cloche.http import (
     webhooks,
     workflows,
 )
-from cloche.http.gate import OPEN, Gate
-from cloche.http.models import Problem
+from cloche.http.document import PROBLEMS, document_of
+from cloche.http.gate import Gate
 from cloche.http.principals import Auth, by_token
 from cloche.http.rates import Rates
 from cloche.http.service import Service, executes
@@ -67,23 +66,6 @@ _ROUTERS = (
     webhooks.router,
     about.router,
 )
-_PROBLEMS = {
-    400: "The request cannot be meant.",
-    401: "Nobody knows who asks.",
-    403: "The principal may not do this.",
-    404: "There is no such thing, or it is another tenant's.",
-    405: "The address is another one: an id was `.` or `..`, which clients leave out of addresses.",
-    406: "None of the types that are accepted is there.",
-    408: "The body came too slowly.",
-    409: "It does not go with what is there.",
-    413: "The body is too large.",
-    415: "The body is of another type.",
-    421: "The server has another name.",
-    422: "Something that was sent is not what it should be.",
-    429: "Too much is asked for; `Retry-After` says when to try again.",
-    500: "A fault of the server's own.",
-    503: "The store cannot be reached just now; `Retry-After` says when to try again.",
-}
 
 
 class App(FastAPI):
@@ -97,7 +79,7 @@ class App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document of the API, OpenAPI 3.1."""
         if self.openapi_schema is None:
-            self.openapi_schema = _document(self)
+            self.openapi_schema = document_of(self)
         return self.openapi_schema
 
 
@@ -133,7 +115,7 @@ def app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        responses={status: {"description": text} for status, text in _PROBLEMS.items()},
+        responses={status: {"description": text} for status, text in PROBLEMS.items()},
     )
     made.state.service = service
     made.add_middleware(Gate, service=service)
@@ -174,22 +156,3 @@ async def _on_parameters(request: Any, error: Any) -> Response:
 
 async def _on_status(request: Any, error: Any) -> Response:
     return problems.problem_of_status(error.status_code, str(error.detail), error.headers)
-
-
-def _document(made: App) -> dict[str, Any]:
-    document = get_openapi(title=made.title, version=made.version, routes=made.routes)
-    parts = document.setdefault("components", {})
-    schemas = parts.setdefault("schemas", {})
-    schemas["Problem"] = Problem.model_json_schema()
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    content = {problems.PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for path, methods in document["paths"].items():
-        for operation in methods.values():
-            if path not in OPEN:
-                operation["security"] = [{"token": []}]
-            for status, said in operation["responses"].items():
-                if int(status) in _PROBLEMS and "content" not in said:
-                    said["content"] = content
-    return document

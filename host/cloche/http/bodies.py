@@ -16,11 +16,21 @@ from cloche.http.problems import Refused
 from cloche.operations.forms import from_cbor, to_cbor, to_json
 
 JSON, CBOR, CBOR_SEQUENCE = "application/json", "application/cbor", "application/cbor-seq"
+SCHEMAS = "#/components/schemas/"  # where the document of the API has its forms
 PREFER_S_MAX = 30
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 M = TypeVar("M", bound=BaseModel)
+BODIES: dict[str, type[BaseModel]] = {}  # by name: their schemas are made when somebody asks for the document
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route says of a body that it reads itself: a name among the forms of the document, which has the rest."""
+    BODIES[model.__name__] = model
+    is_required = any(one.is_required() for one in model.model_fields.values())  # else no body is an empty one
+    form = {"schema": {"$ref": f"{SCHEMAS}{model.__name__}"}}
+    return {"required": is_required, "content": dict.fromkeys((JSON, CBOR), form)}
 
 
 async def body_of(request: Request, model: type[M]) -> M:

@@ -13,6 +13,14 @@ from cloche.status import RunStatus
 RunId = str
 
 
+def _whole(value: Any) -> Any:
+    """1.0 is an integer in JSON Schema, and some languages write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+
+
 class Given(BaseModel):
     """What a request carries: nothing that is not known is taken."""
 
@@ -46,7 +54,7 @@ class ResumeBody(Given):
     data: Any = None
     step: str | None = None
     label: str | None = None
-    foreach_index: int | None = Field(None, ge=0, strict=True)
+    foreach_index: Whole | None = Field(None, ge=0)
 
 
 class FailureBody(Given):

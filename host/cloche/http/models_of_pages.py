@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from cloche.http.models import Given, RunId, Shown
+from cloche.http.models import Given, RunId, Shown, Whole
 
 
 class RelativeOut(Shown):
@@ -91,7 +91,7 @@ class CheckBody(Given):
     version: str | None = Field(
         None, max_length=200, description="A version that is deployed; without: what starts now."
     )
-    most: int = Field(20, ge=1, le=100, strict=True)
+    most: Whole = Field(20, ge=1, le=100)
     after: str | None = Field(None, pattern="^[0-9]{1,18}$")
 
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel
 from cloche.client import Client, Cloche, TenantRuns
 from cloche.errors import NotFound, UsageError
 from cloche.http.addresses import NO_NAMES
-from cloche.http.bodies import CBOR, JSON
+from cloche.http.bodies import described
 from cloche.http.moves import Moves
 from cloche.http.polls import Polls
 from cloche.http.principals import PRINCIPAL, SERVICE, SLASH, Auth, Principal, Role
@@ -76,8 +76,7 @@ def needs(
 
     extra: dict[str, Any] = {ROLE: role.label, ALL_TENANTS: of_all_tenants}
     if body is not None:
-        schema = body.model_json_schema()
-        extra["requestBody"] = {"content": {kind: {"schema": schema} for kind in (JSON, CBOR)}}
+        extra["requestBody"] = described(body)
     if file is not None:
         binary = {"schema": {"type": "string", "format": "binary"}}
         extra["requestBody"] = {"required": True, "content": {file: binary}}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cloche.http.models import Given, Shown
+from cloche.http.models import Given, Shown, Whole
 from cloche.operations.remote_answers import CompleteBody, FailBody, IsTagged, SuspendBody
 
 __all__ = [
@@ -32,7 +32,7 @@ class PollBody(Given):
     """Which steps a worker performs, and how many attempts it has room for."""
 
     steps: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(min_length=1, max_length=STEPS_MAX)
-    most: int = Field(1, ge=1, le=MOST_MAX, strict=True)
+    most: Whole = Field(1, ge=1, le=MOST_MAX)
     wait_s: float = Field(20.0, ge=0, le=3_600, description="The server may answer earlier: after 30 s at the latest.")
     worker: str = Field("", max_length=200, description="A name for people.")
 

@@ -1,0 +1,58 @@
+"""The document of the API: whatever it refers to is in it, so that clients can be made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from support.apps import Journal, in_loop
+from support.served import adding, served
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from references(one)
+
+
+def found(document: Any, reference: str) -> Any:
+    for name in reference.removeprefix("#/").split("/"):
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+@in_loop
+async def test_what_it_refers_to_is_there(journal: Journal) -> None:
+    async with served(adding(journal)) as (ask, _):
+        document = (await ask.get("/openapi.json")).json()
+        there = sorted(set(references(document)))
+        assert len(there) > 60
+        assert [one for one in there if found(document, one) is None] == []
+        assert document["openapi"].startswith("3.1.")
+
+
+@in_loop
+async def test_a_body_that_must_be_there_is_said_to_be(journal: Journal) -> None:
+    """A request without one is an empty object: where members of it are required, that is none."""
+    async with served(adding(journal)) as (ask, _):
+        paths = (await ask.get("/openapi.json")).json()["paths"]
+        required = {
+            path: one["post"].get("requestBody", {}).get("required") for path, one in paths.items() if "post" in one
+        }
+        assert (required["/v1/bulk"], required["/v1/runs/{run_id}/cancel"]) == (True, False)
+        assert (await ask.post("/v1/bulk")).status_code == 422
+
+
+@in_loop
+async def test_an_integer_may_be_written_with_a_point(journal: Journal) -> None:
+    """As JSON Schema has it, and languages with one kind of number write it."""
+    async with served(adding(journal)) as (ask, _):
+        poll = {"steps": ["nobody-sends-this"], "wait_s": 0}
+        answers = [
+            (await ask.post("/v1/steps/poll", json={**poll, "most": most})).status_code for most in (2, 2.0, 2.5, "2")
+        ]
+        assert answers == [200, 200, 422, 422]
