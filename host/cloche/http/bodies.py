@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from math import isinf
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -60,9 +61,17 @@ def json_of(data: bytes) -> Any:
         InvalidInput: it is no JSON.
     """
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the body is not JSON: {error}", path="", problems=[]) from None
+
+
+def _finite(digits: str) -> float:
+    """`1e999` would become infinite, which nobody has sent."""
+    value = float(digits)
+    if isinf(value):
+        raise ValueError(f"{digits[:20]} is larger than any number")
+    return value
 
 
 def _refuse_constant(name: str) -> Any:

@@ -29,6 +29,16 @@ AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 HEADERS_MAX, HEADERS_BYTES_MAX = 100, 32 << 10
 BODY_S = 30.0
 SAFE = ("GET", "HEAD", "OPTIONS")
+ONCE = (
+    b"authorization",
+    b"host",
+    b"cloche-tenant",
+    b"origin",
+    b"sec-fetch-site",
+    b"content-type",
+    b"idempotency-key",
+    b"last-event-id",
+)
 OPEN = (
     "/healthz",
     "/readyz",
@@ -95,6 +105,8 @@ class Gate:
         if len(scope["headers"]) > HEADERS_MAX or sum(map(len, headers.values())) > HEADERS_BYTES_MAX:
             what = f"there are more than {HEADERS_MAX} headers, or {HEADERS_BYTES_MAX:,} bytes of them"
             raise Refused(431, "too-many-headers", what)
+        if twice := _twice(scope["headers"]):
+            raise Refused(400, "usage", f"the header {twice} is there twice, and nobody knows which one is meant")
         if self._service.auth is local and not _THIS_MACHINE.fullmatch(headers.get(b"host", "")):
             raise Refused(421, "unknown-host", "this server answers to the names of its machine alone")
         if scope["method"] not in SAFE:
@@ -126,6 +138,13 @@ class Gate:
             raise
         except BaseException as error:  # a SystemExit that leaves a task ends the server
             raise RuntimeError(f"`auth` raised {type(error).__name__}, which is no Exception") from error
+
+
+def _twice(headers: Any) -> str:
+    """A header by which it is told who asks for what, and that is there twice: whatever stands before this server may have
+    gone by the other one."""
+    names = [name.lower() for name, _ in headers]
+    return next((name.decode() for name in ONCE if names.count(name) > 1), "") if len(set(names)) < len(names) else ""
 
 
 def _path(scope: Scope) -> str:

@@ -21,10 +21,12 @@ __all__ = ["Answer", "Reach", "Unreachable", "is_public", "post"]
 HEAD_BYTES_MAX = 64 << 10
 _EMBEDDED = {  # networks whose addresses lead to an IPv4 address, and where in the 128 bits that stands
     ipaddress.IPv6Network("64:ff9b::/96"): 0,
-    ipaddress.IPv6Network("64:ff9b:1::/48"): 0,
     ipaddress.IPv6Network("::/96"): 0,
     ipaddress.IPv6Network("2002::/16"): 80,
 }
+
+
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b:1::/48")  # to IPv4, as whoever runs the network likes (RFC 8215)
 
 
 class Unreachable(Exception):
@@ -69,7 +71,7 @@ def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         for network, shift in _EMBEDDED.items():
             if ip in network:
                 return is_public(ipaddress.IPv4Address((int(ip) >> shift) & 0xFFFFFFFF))
-        if ip.teredo is not None:
+        if ip in _TRANSLATED or ip.teredo is not None:
             return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 

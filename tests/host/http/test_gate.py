@@ -12,6 +12,7 @@ from support.served import adding, asker, asking, served, started
 from cloche import Client, http
 from cloche.errors import StoreError, StoreFailed, StoreUnavailable
 from cloche.http import problems as http_problems
+from cloche.http.gate import ONCE
 from cloche.http.rates import STREAMS_MAX, Rates
 from cloche.store import MemoryStore
 
@@ -39,6 +40,7 @@ async def test_every_failure_is_a_problem_with_what_to_do(journal: Journal) -> N
             (await ask.post(start, json={"unknown": 1}), 422, "invalid-input"),
             (await ask.post(start, content=b"{"), 422, "invalid-input"),
             (await ask.post(start, content=b"NaN"), 422, "invalid-input"),
+            (await ask.post(start, content=b'{"input": 1e999}'), 422, "invalid-input"),
             (await ask.post(start, content=b"[" * 100_000), 422, "invalid-input"),
             (
                 await ask.post(start, content=b"x", headers={"Content-Type": "text/plain"}),
@@ -191,6 +193,18 @@ async def test_too_many_headers_are_not_looked_at(journal: Journal) -> None:
     async with served(adding(journal)) as (ask, _):
         many = {f"X-{number}": "x" for number in range(101)}
         assert (await ask.get("/v1/runs", headers=many)).status_code == 431
+
+
+@pytest.mark.parametrize("name", [one.decode() for one in ONCE])
+@in_loop
+async def test_a_header_that_decides_is_there_once(journal: Journal, name: str) -> None:
+    """A proxy may go by the first of two and this server by the last: whoever sends two is refused, whatever they say."""
+    async with served(adding(journal)) as (ask, _):
+        once = await ask.get("/v1/runs", headers=[(name, "127.0.0.1:4700")])
+        twice = await ask.get("/v1/runs", headers=[(name, "127.0.0.1:4700"), (name.title(), "127.0.0.1:4700")])
+        assert once.status_code == 200
+        assert is_problem(twice, 400, "usage")
+        assert f"the header {name} is there twice" in twice.json()["detail"]
 
 
 @in_loop

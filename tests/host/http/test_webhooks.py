@@ -137,7 +137,8 @@ async def test_a_webhook_hears_of_what_it_names_alone(journal: Journal) -> None:
     "address",
     ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
      "240.0.0.1", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe",
-     "2002:7f00:1::", "2002:a00:1::", "2001:0:1::1", "::7f00:1", "2001:db8::1"],
+     "2002:7f00:1::", "2002:a00:1::", "2001:0:1::1", "::7f00:1", "2001:db8::1",
+     "64:ff9b:1::808:808", "64:ff9b:1:7f00:0:108:808:808"],
 )  # fmt: skip
 def test_no_address_of_a_network_within_is_public(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
