@@ -87,7 +87,8 @@ class _Child:
     def __init__(self, command: Sequence[str], socket: int) -> None:
         (said, says), (go, told) = os.pipe(), os.pipe()
         ends = ["--socket", str(socket), "--says", str(says), "--go", str(go)]
-        self.process = subprocess.Popen([*command, *ends], pass_fds=(socket, says, go))
+        # Not in the terminal's group: Ctrl-C would interrupt it in the midst of loading, and is passed on to it else.
+        self.process = subprocess.Popen([*command, *ends], pass_fds=(socket, says, go), process_group=0)
         os.close(says)
         os.close(go)
         self._said = open(said, "rb", buffering=0)  # noqa: SIM115
@@ -124,6 +125,7 @@ class _Reloading:
         self._command = [sys.executable, "-m", "cloche.cli.dev_server", str(file), "--store", store, *further]
         self._command += ["--json"] if as_json else []
         self._socket = server.descriptor
+        self._loading: _Child | None = None
         self._serving: _Child | None = None
         self._leaving: list[_Child] = []
         self._is_over = threading.Event()
@@ -146,7 +148,7 @@ class _Reloading:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """A terminal's Ctrl-C reaches the children too: they say what they wait for, and end at once at the second one."""
+        """Ctrl-C is passed on to the children: they say what they wait for, and end at once at the second one."""
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -156,11 +158,17 @@ class _Reloading:
 
     def _on_signal(self, number: int, _: object) -> None:
         self._is_over.set()
+        if self._loading is not None:
+            self._loading.process.terminate()
+        for child in (self._serving, *self._leaving):
+            if child is not None and number == signal.SIGINT:
+                child.process.send_signal(number)
 
     def _load(self, option: str) -> None:
         """Start a child with what the files say now, which takes the place of the one before when it is ready."""
-        child = _Child([*self._command, option], self._socket)
-        if child.is_ready():
+        child = self._loading = _Child([*self._command, option], self._socket)
+        is_ready, self._loading = child.is_ready(), None
+        if is_ready:
             if self._serving is not None:
                 self._serving.stop()
                 self._leaving.append(self._serving)

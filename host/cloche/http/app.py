@@ -38,6 +38,7 @@ from cloche.http import (
 )
 from cloche.http.document import PROBLEMS, document_of
 from cloche.http.gate import Gate
+from cloche.http.methods import Methods
 from cloche.http.principals import Auth, by_token
 from cloche.http.rates import Rates
 from cloche.http.service import Service, executes
@@ -123,10 +124,12 @@ def app(
     made.add_exception_handler(problems.Refused, _on_refusal)
     made.add_exception_handler(RequestValidationError, _on_parameters)
     made.add_exception_handler(HTTPException, _on_status)
-    for router in (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS:
+    routers = (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS
+    for router in routers:
         made.include_router(router, prefix="/v1")
     made.include_router(about.health)
     made.include_router(assets.router)
+    made.state.methods = Methods(routers, "/v1")
     return made
 
 
@@ -155,4 +158,7 @@ async def _on_parameters(request: Any, error: Any) -> Response:
 
 
 async def _on_status(request: Any, error: Any) -> Response:
-    return problems.problem_of_status(error.status_code, str(error.detail), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers |= request.app.state.methods.allow(request.scope)
+    return problems.problem_of_status(error.status_code, str(error.detail), headers)

@@ -18,7 +18,7 @@ from cloche.client import RunRow, TenantRuns
 from cloche.http import shown
 from cloche.http.principals import Role
 from cloche.http.service import Service, Tenant, needs, principal_of, service_of
-from cloche.http.streams import EVENTS, PING_S, RETRY_MS, Stream
+from cloche.http.streams import PING_S, RETRY_MS, STREAM, Stream
 
 router = APIRouter()
 LOOK_S = 1.0  # after a look, the next one: when a run has moved meanwhile
@@ -29,7 +29,7 @@ PAGES_MAX = 10
 @router.get(
     "/feed",
     response_model=None,
-    responses={200: {"content": {EVENTS: {"schema": {"type": "string"}}}}},
+    responses={200: {"content": STREAM}},
     **needs(Role.VIEWER),
 )
 async def stream_feed(

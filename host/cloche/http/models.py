@@ -7,18 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from cloche.http.addresses import NewRunId
+from cloche.http.scalars import NewRunId, Whole
 from cloche.status import RunStatus
 
 RunId = str
-
-
-def _whole(value: Any) -> Any:
-    """1.0 is an integer in JSON Schema, and some languages write it so."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
 
 
 class Given(BaseModel):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from cloche.http.models import Given, RunId, RunOut, Shown
+from cloche.http.scalars import Instant
 from cloche.status import RunStatus
 
 
@@ -38,11 +38,11 @@ class WhereBody(Given):
     status: RunStatus | list[RunStatus] | None = None
     workflow: Annotated[str, Field(max_length=200)] | None = None
     version: Annotated[str, Field(max_length=200)] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
     age: Annotated[float, Field(ge=0, le=1e10)] | None = None
     error: Annotated[str, Field(max_length=200)] | None = None
-    step: Annotated[str, Field(max_length=8192)] | None = None
+    step: Annotated[str, Field(max_length=200)] | None = None
     tags: dict[str, str] | None = None
 
 
@@ -55,7 +55,7 @@ class BulkBody(Given):
     text: Annotated[str, Field(max_length=200)] | None = None
     data: Any = None
     event: Annotated[str, Field(max_length=200)] | None = None
-    step: Annotated[str, Field(max_length=8192)] | None = None
+    step: Annotated[str, Field(max_length=200)] | None = None
     onto: Annotated[str, Field(max_length=200)] | None = None
     even_at_most_once: bool = False
     dry_run: bool = False

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from cloche.http.models import Given, RunId, Shown, Whole
+from cloche.http.models import Given, RunId, Shown
+from cloche.http.scalars import Whole
 
 
 class RelativeOut(Shown):

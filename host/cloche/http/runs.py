@@ -7,7 +7,6 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -31,6 +30,7 @@ from cloche.http.models_of_many import NotBegunOut, RunPage, TimingOut, TopOut
 from cloche.http.models_of_pages import GraphOut, SourceOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused
+from cloche.http.scalars import Instant
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
 from cloche.http.shown import Bodies, body_data, record_out
 from cloche.http.waiting import is_at_rest, view_at_rest
@@ -42,7 +42,7 @@ from cloche.operations.view import RunView, row_there, view_at
 from cloche.status import RunStatus
 
 router = APIRouter()
-Moved = Annotated[datetime | None, Query(description="When the last record was written, as RFC 3339.")]
+Moved = Annotated[Instant | None, Query(description="When the last record was written, as RFC 3339.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 After = Annotated[int, Query(ge=0, le=2**53, description="The number of the record that the page follows.")]
 # What a page of another type has in it, for the document.
@@ -62,8 +62,11 @@ async def list_runs(
         float | None, Query(ge=0, le=1e10, description="Has stood as it stands for so many seconds.")
     ] = None,
     error: Annotated[str | None, Query(max_length=200, description="Failed with an error of this name.")] = None,
-    step: Annotated[str | None, Query(max_length=8192, description="Failed at this step.")] = None,
-    tag: Annotated[list[str] | None, Query(max_length=32, description="NAME=VALUE; each of them.")] = None,
+    step: Annotated[str | None, Query(max_length=200, description="Failed at this step.")] = None,
+    tag: Annotated[
+        list[Annotated[str, Query(pattern="^[^=]{1,200}=.{1,200}$")]] | None,
+        Query(max_length=32, description="NAME=VALUE; each of them."),
+    ] = None,
     text: Annotated[str | None, Query(max_length=200, description="In input, result or error.")] = None,
     limit: Limit = 100,
     cursor: Annotated[

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cloche.http.models import Given, Shown, Whole
+from cloche.http.models import Given, Shown
+from cloche.http.scalars import Whole
 from cloche.operations.remote_answers import CompleteBody, FailBody, IsTagged, SuspendBody
 
 __all__ = [

@@ -157,6 +157,19 @@ def test_a_file_that_is_broken_from_the_beginning_is_waited_for(in_folder: Path)
         process.until("loaded flow.py again")
 
 
+def test_ctrl_c_ends_it_while_it_loads(in_folder: Path) -> None:
+    """A terminal's goes to all processes of the group: none of them says more than that."""
+    (in_folder / "stuck.py").write_text("import time\nopen('loads.txt', 'w').close()\ntime.sleep(1000)\n")
+    with dev(in_folder, "stuck.py") as one:
+        end = time.monotonic() + PATIENCE_S
+        while not (in_folder / "loads.txt").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        os.killpg(one.process.pid, signal.SIGINT)
+        assert one.process.wait(PATIENCE_S) == 0
+        assert one.said.read_text() == ""
+
+
 def test_a_process_that_dies_is_told_and_replaced_when_a_file_is_saved(in_folder: Path) -> None:
     flow = in_folder / "flow.py"
     flow.write_text(ASKING.format(word="old", rest="then(tell)"))

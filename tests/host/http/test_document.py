@@ -56,3 +56,26 @@ async def test_an_integer_may_be_written_with_a_point(journal: Journal) -> None:
             (await ask.post("/v1/steps/poll", json={**poll, "most": most})).status_code for most in (2, 2.0, 2.5, "2")
         ]
         assert answers == [200, 200, 422, 422]
+
+
+@in_loop
+async def test_a_method_that_is_not_there_is_answered_with_all_that_are(journal: Journal) -> None:
+    """Of an address as the document has it, whichever of its routes the framework came to first."""
+    async with served(adding(journal)) as (ask, _):
+        paths = (await ask.get("/openapi.json")).json()["paths"]
+        told = {path: (await ask.request("TRACE", _place(path))).headers.get("allow") for path in paths}
+        assert told == {path: ", ".join(sorted(map(str.upper, methods))) for path, methods in paths.items()}
+
+
+def _place(path: str) -> str:
+    return path.replace("{", "").replace("}", "")
+
+
+@in_loop
+async def test_a_time_is_no_number(journal: Journal) -> None:
+    async with served(adding(journal)) as (ask, _):
+        for path in ("/v1/runs", "/v1/failures", "/v1/top"):
+            answers = [
+                (await ask.get(path, params={"since": one})).status_code for one in ("0.5", "1767225600", "2026-01-01")
+            ]
+            assert answers == [422, 422, 200], path
