@@ -35,8 +35,8 @@ Coroutines: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 _INSIDE: Final = frozenset([
     "Batch", "BatchItem", "Canceled", "ClocheError", "CompletionError", "DeadlineExceeded", "EventTimeout", "Failure",
     "FatalError", "HeartbeatTimeout", "Hook", "HookConflict", "InvalidInput", "NotGranted", "RedispatchedTooOften",
-    "RetryableError", "Task", "UnknownOutcome", "continue_as_new", "create_hook", "create_task", "gather", "now",
-    "patched", "race", "scope", "set_deadline", "set_tags", "sleep", "sleep_until", "start_child", "wait_for_event",
+    "RetryableError", "RunConflict", "Task", "UnknownOutcome", "continue_as_new", "create_hook", "create_task", "gather",
+    "now", "patched", "race", "scope", "set_deadline", "set_tags", "sleep", "sleep_until", "start_child", "wait_for_event",
 ])  # fmt: skip
 
 

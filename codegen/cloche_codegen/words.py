@@ -148,11 +148,19 @@ def wait_for_event(name: str, *, schema: Any = None, timeout: Any = None, heartb
 
 
 @overload
-def start_child(workflow: Workflow[Any, Out], input: Any = None, *, name: str | None = None) -> Awaitable[Out]: ...
+def start_child(
+    workflow: Workflow[Any, Out], input: Any = None, *, id: str | None = None, name: str | None = None
+) -> Awaitable[Out]: ...
 @overload
-def start_child(workflow: str, input: Any = None, *, name: str | None = None) -> Awaitable[Any]: ...
-def start_child(workflow: Any, input: Any = None, *, name: str | None = None) -> Any:
-    """The result of a run of its own; its failure is raised. `workflow` is the id of a workflow, or the workflow."""
+def start_child(
+    workflow: str, input: Any = None, *, id: str | None = None, name: str | None = None
+) -> Awaitable[Any]: ...
+def start_child(workflow: Any, input: Any = None, *, id: str | None = None, name: str | None = None) -> Any:
+    """The result of a run of its own; its failure is raised. `workflow` is the id of a workflow, or the workflow.
+
+    `id` is what the new run is called under this one, in the place of a number: `order-17 › shipping`. A run gives each id
+    once: RunConflict otherwise. `name` is what the call is called, by default the workflow.
+    """
     _outside("start_child")
 
 

@@ -25,7 +25,11 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'cloche' has no attribute '{name}'")
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, __all__, 1, 0.7)
+        hint = f". Did you mean '{near[0]}'?" if near and not name.startswith("_") else ""
+        raise AttributeError(f"module 'cloche' has no attribute '{name}'{hint}")
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 ID_SEPARATOR = "\x1f"  # between the id of a run and what it has begun, as it is stored: see `history.ids.child_id`
-MESSAGE_CHARS_MAX = (
-    10_000  # of an error: whoever brings what it quotes must not fill logs, answers and terminals with it
-)
+# Of an error: whoever brings what it quotes must not fill logs, answers and terminals with it.
+MESSAGE_CHARS_MAX = 10_000
 QUOTED_CHARS_MAX = 200
-_DERIVED = re.compile(rf"{ID_SEPARATOR}c?([rsntf]?\d+)")  # of the kinds of such ids, children go without a letter
+# Of the kinds of such ids, children go without a letter; their authors' ids without a sign, where that is not like a number.
+_DERIVED = re.compile(rf"{ID_SEPARATOR}(?:c?([rsntf]?\d+)|=(?!s?=|[rsntf]?[1-9]\d*(?:{ID_SEPARATOR}|\Z))|(?=s?=))")
 
 
 def shown(text: str, *, lines: bool = False) -> str:

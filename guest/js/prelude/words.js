@@ -2,7 +2,7 @@
 (cloche) => {
   "use strict";
 
-  const { tags, deadline, goOn, hook, abandon, getRandomValues } = cloche;
+  const { tags, deadline, goOn, hook, child, abandon, getRandomValues } = cloche;
   const { unbound, newMap, push } = cloche.own;
   const { freeze, keys } = Object;
   const [DateOf, TypeErrorOf, ErrorOf, PromiseOf, Bytes, StringOf] = [Date, TypeError, Error, Promise, Uint8Array, String];
@@ -13,7 +13,24 @@
   const NAME_MAX = 200;
   const TAGS_MAX = 64;
 
+  // What may be a name is the host's definition (`cloche.history.ids`); a test compares the two.
+  const NOT_IN_NAMES = /[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\u{13430}-\u{1345f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/u;
+  const [found, normalized, trimmed, indexOf] = [
+    unbound(RegExp.prototype.exec), unbound(StringOf.prototype.normalize), unbound(StringOf.prototype.trim), unbound(StringOf.prototype.indexOf),
+  ];
+  const codeAt = unbound(StringOf.prototype.charCodeAt);
+  const shows = (text) => found(NOT_IN_NAMES, text) === null && trimmed(text) === text && normalized(text) === text;
+  const sizeOf = (text) => {
+    let bytes = 0;
+    for (let i = 0; i < text.length; i++) {
+      const code = codeAt(text, i);
+      bytes += code < 0x80 ? 1 : code < 0x800 || (code >= 0xd800 && code < 0xe000) ? 2 : 3;
+    }
+    return bytes;
+  };
+
   const isName = (text) => typeof text === "string" && text !== "" && text.length <= NAME_MAX;
+  const isId = (text) => isName(text) && sizeOf(text) <= NAME_MAX && indexOf(text, " › ") < 0 && shows(text);
   const isTag = (value) => value === null || isName(value) || typeof value === "boolean" || typeof value === "number";
 
   // Tags that the run can be found by, beside those that it has; null removes one.
@@ -37,6 +54,15 @@
 
   // This history ends, and the run goes on as the next one, with this input. What is open is given up.
   cloche.continueAsNew = (input) => goOn(input);
+
+  // The result of a run of its own, of that workflow. `id` is what it is called under this run, in the place of a number.
+  cloche.child = (path, workflow, input, options) => {
+    const id = options?.id;
+    if (id === undefined) return child(path, workflow, input);
+    if (isId(id)) return child(path, workflow, input, { id });
+    const why = "the id of a child is a text of 1 to 200 bytes in Unicode's form NFC, without marks that do not show and without ' › '";
+    return PromiseOf.reject(new TypeErrorOf(why));
+  };
 
   // ── hooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
   const counts = newMap();

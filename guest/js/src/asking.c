@@ -24,7 +24,9 @@ static int write_arguments(const struct asked *asked) {
     return 0;
 }
 
-static bool has_options(const struct asked *asked) { return asked->kind == CALL_HOOK && !JS_IsUndefined(asked->options); }
+static bool has_options(const struct asked *asked) {
+    return (asked->kind == CALL_HOOK || asked->kind == CALL_CHILD) && !JS_IsUndefined(asked->options);
+}
 
 static int keywords_of(const struct asked *asked) {
     return asked->beside ? !JS_IsUndefined(asked->beside[0]) + !JS_IsUndefined(asked->beside[1]) : 0;
@@ -196,7 +198,7 @@ static JSValue sleep_until(JSContext *ctx, JSValueConst this_value, int argc, JS
     return failed ? rejected() : ask_timer(argument(argc, argv, 0), due, argument(argc, argv, 2));
 }
 
-/* hook(path, name, value, options), child(path, workflow, input) */
+/* hook(path, name, value, options), child(path, workflow, input, options) */
 static JSValue call_named(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv, int kind) {
     JSValueConst value = argument(argc, argv, 2);
     struct asked asked = {.kind = (enum call_kind)kind,
@@ -216,7 +218,7 @@ int asking_define(void) {
         JS_CFUNC_DEF("sleep", 3, sleep_for),
         JS_CFUNC_DEF("sleepUntil", 3, sleep_until),
         JS_CFUNC_MAGIC_DEF("hook", 4, call_named, CALL_HOOK),
-        JS_CFUNC_MAGIC_DEF("child", 3, call_named, CALL_CHILD),
+        JS_CFUNC_MAGIC_DEF("child", 4, call_named, CALL_CHILD),
     };
     return JS_SetPropertyFunctionList(guest.ctx, guest.namespace_object, functions, (int)(sizeof functions / sizeof *functions));
 }

@@ -149,7 +149,7 @@ struct asked {
     int argc; /* a step's arguments; all others have the one value */
     JSValueConst *argv;
     uint32_t number; /* which call of this name it is, where there is no path */
-    JSValueConst options; /* of a hook; undefined: none */
+    JSValueConst options; /* of a hook or a child; undefined: none */
     const JSValueConst *beside; /* of a step of a bundle: its `this` and the variables it captured, undefined where there are none */
 };
 /* A promise of what comes of it, rejected if it cannot be asked. */

@@ -1,5 +1,6 @@
 """`cloche` as a workflow sees it, in the Python guest."""
 
+from sys import modules
 from typing import Any
 
 from ._batches import Batch, BatchItem
@@ -17,6 +18,7 @@ from ._failures import (
     NotGranted,
     RedispatchedTooOften,
     RetryableError,
+    RunConflict,
     UnknownOutcome,
 )
 from ._hooks import Hook, create_hook
@@ -36,15 +38,16 @@ from ._native import (
     wait_for_event,
     workflow,
 )
+from ._near import nearest
 from ._together import Begun as Task
 from ._together import create_task, gather, race
 
 __all__ = [
     "Batch", "BatchItem", "Canceled", "ClocheError", "CompletionError", "DeadlineExceeded", "EventTimeout", "Failure",
     "FatalError", "HeartbeatTimeout", "Hook", "HookConflict", "InvalidInput", "Model", "NotGranted",
-    "RedispatchedTooOften", "RetryableError", "Task", "UnknownOutcome", "continue_as_new", "create_hook", "create_task",
-    "gather", "log", "now", "patched", "race", "scope", "set_deadline", "set_tags", "sleep", "sleep_until", "start_child",
-    "step", "wait_for_event", "workflow",
+    "RedispatchedTooOften", "RetryableError", "RunConflict", "Task", "UnknownOutcome", "continue_as_new", "create_hook",
+    "create_task", "gather", "log", "now", "patched", "race", "scope", "set_deadline", "set_tags", "sleep", "sleep_until",
+    "start_child", "step", "wait_for_event", "workflow",
 ]  # fmt: skip
 
 
@@ -53,8 +56,11 @@ class _Outside(type):
         raise RuntimeError(f"cloche.{cls.__name__} belongs to the host and is not there under glass: make it a step")
 
 
+_OF_THE_HOST = ("Step", "Workflow")  # that look like names of here; a test knows them all
+
+
 def __getattr__(name: str) -> Any:
     """Names of the host's `cloche` can be imported, so that source runs as it was written, and not used."""
-    if name.startswith("_"):
-        raise AttributeError(f"cloche has no {name}")
+    if name.startswith("_") or (name not in _OF_THE_HOST and nearest(name, __all__)):
+        raise AttributeError(f"module 'cloche' has no attribute {name!r}", name=name, obj=modules[__name__])
     return _Outside(name, (), {})

@@ -64,7 +64,7 @@ class HookCall(Call):
 
 
 class ChildCall(HookCall):
-    """`name` is the id of the workflow, `given` its input; `types` are as of `_types.typed`."""
+    """`name` is the id of the workflow, `given` its input; `types` are as of `_types.typed`, `id` is what the run is called."""
 
     __slots__ = ("typed",)
 
@@ -75,15 +75,17 @@ class ChildCall(HookCall):
         given: Any = None,
         types: list[Any] | None = None,
         called: str | None = None,
+        id: str | None = None,
     ) -> None:
-        HookCall.__init__(self, path, name, given, None, called)
+        HookCall.__init__(self, path, name, given, None if id is None else {"id": id}, called)
         self.kind = CHILD
         self.typed = types
 
     def rest(self) -> tuple[Any, ...]:
         is_odd = self.typed is not None and self.typed[1] is not None
         given = with_text_keys(self.given) if is_odd else self.given
-        return (_text_of(self.name, "workflow"), encoded(given, "input"))
+        asked = (_text_of(self.name, "workflow"), encoded(given, "input"))
+        return asked if self.options is None else (*asked, encoded(self.options, "options"))
 
 
 def _text_of(value: object, what: str) -> Any:

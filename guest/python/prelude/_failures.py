@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from _cloche import encoded
 
+from ._near import near_name
 from ._values import MISSING
 
 _DEPTH_MAX: Final = 64
@@ -141,6 +142,10 @@ class NotGranted(ClocheError):
     """The policy does not allow this step or workflow."""
 
 
+class RunConflict(ClocheError):
+    """The run has had a child of this id."""
+
+
 class Canceled(CancelledError):
     """Thrown where a task waits that is not wanted any more; let it pass, and clean up in `finally`."""
 
@@ -163,7 +168,7 @@ _NEVER: Final = (StopIteration, StopAsyncIteration, MemoryError)
 _OF_CLOCHE: Final = (
     Failure, EventTimeout, HeartbeatTimeout, DeadlineExceeded, HookConflict,
     FatalError, RetryableError, UnknownOutcome, RedispatchedTooOften, CompletionError, ClocheError,
-    InvalidInput, NotGranted,
+    InvalidInput, NotGranted, RunConflict,
 )  # fmt: skip
 _kinds: Final[dict[str, type[BaseException]]] = {
     **{f"cloche.{kind.__name__}": kind for kind in _OF_CLOCHE},
@@ -356,7 +361,10 @@ class _Crossing:
 
 def crossing(error: BaseException, depth: int = 0, *, with_own: bool = False) -> dict[str, Any]:
     """The failure that goes out. Data that cannot cross is left out, and so is a cause that is too deep or around it."""
-    return _Crossing(with_own=with_own).failure(error, depth)
+    made = _Crossing(with_own=with_own).failure(error, depth)
+    if isinstance(error, (AttributeError, ImportError, NameError)) and type(error).__module__ == "builtins":
+        made["message"] += near_name(error)
+    return made
 
 
 def _qualified(kind: type) -> str | None:

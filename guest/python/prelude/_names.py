@@ -7,6 +7,7 @@ from typing import Final
 from unicodedata import is_normalized
 
 NAME_SIZE_MAX: Final = 200  # characters
+ID_BYTES_MAX: Final = 200  # of the id of a run
 TAGS_MAX: Final = 64  # of one command
 # As `cloche.history.ids` has it; a test compares the two.
 NOT_IN_NAMES: Final = re.compile(
@@ -30,6 +31,20 @@ def check_event(name: object, what: str = "name of an event") -> None:
         raise TypeError(f"the {what} is text, not {type(name).__name__}")
     if not _is_name(name):
         raise ValueError(f"the event name {name[:NAME_SIZE_MAX]!r} {_RULE}: no event of that name can come")
+
+
+def check_child(id: object) -> None:
+    """
+    Raises:
+        TypeError: it is no text.
+        ValueError: no run can have it as its id.
+    """
+    if not isinstance(id, str):
+        raise TypeError(f"the id of a child is text, not {type(id).__name__}: write str(…)")
+    if not _is_name(id) or len(id.encode()) > ID_BYTES_MAX or " › " in id:
+        raise ValueError(
+            f"the id of a child {id[:NAME_SIZE_MAX]!r} {_RULE}, of at most {ID_BYTES_MAX} bytes and without ' › ' in it"
+        )
 
 
 def check_tag(name: str, value: object) -> None:

@@ -17,7 +17,7 @@ from . import _loop, flow
 from ._calls import Taking, input_of, shape_of, signature_of, stub_of
 from ._commands import DEADLINE, INSTANT_MS_MAX, TAGS, ChildCall, TimerCall
 from ._failures import Continued, declare
-from ._names import TAGS_MAX, check_event, check_tag
+from ._names import TAGS_MAX, check_child, check_event, check_tag
 from ._scopes import enter_scope, leave_scope, scope_named
 from ._types import of_annotation, reader, typed
 
@@ -184,12 +184,14 @@ def _positive(heartbeat: float | timedelta | str) -> int:
     return ms
 
 
-def start_child(workflow: Any, input: Any = None, *, name: str | None = None) -> ChildCall:
+def start_child(workflow: Any, input: Any = None, *, id: str | None = None, name: str | None = None) -> ChildCall:
     """The result of a run of its own; its failure is raised. `workflow` is a workflow, or its id. `name` is what the call is
-    called, by default the workflow.
+    called, by default the workflow; `id` what the run is called under this one, in the place of a number. RunConflict, if the
+    run has had a child of that id.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is neither, or the id is no text.
+        ValueError: the id is none.
     """
     types = None
     if isinstance(workflow, Child):
@@ -197,7 +199,9 @@ def start_child(workflow: Any, input: Any = None, *, name: str | None = None) ->
     elif not isinstance(workflow, str):
         what = "a step: await it" if isinstance(workflow, partial) else f"a {type(workflow).__name__}"
         raise TypeError(f"start_child takes a workflow or its id, and this is {what}")
-    return ChildCall(None, workflow, input, types, called=_name(name))
+    if id is not None:
+        check_child(id)
+    return ChildCall(None, workflow, input, types, called=_name(name), id=id)
 
 
 # ── what the run says of itself ─────────────────────────────────────────────────────────────────────────────────────

@@ -142,7 +142,7 @@ class _Services(NoStore):
     def write(self, value: Any) -> None:
         self._sink.write(self._request.path, value)
 
-    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> NoReturn:
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None, id: str | None) -> NoReturn:
         raise UsageError(
             "ctx.start_child starts a run of cloche's own, which a foreign engine does not keep: start the child from the "
             "workflow, or with the engine's client"

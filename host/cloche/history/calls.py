@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from cloche.errors import HistoryError
 from cloche.history import lifecycles
-from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension, watch_of
+from cloche.history.effects import Effect, StartRun, StartStep, StartTimer, Suspension, start_of, watch_of
 from cloche.history.hooks import OpenHooks
 from cloche.history.ids import CallId, Path, Seq, TimeMs
 from cloche.history.lifecycles import ChildPhase, HookPhase, Lifecycle, StepPhase, TimerPhase, follow
@@ -249,7 +249,7 @@ class OpenCalls(dict[CallId, OpenCall]):
     def start_of_child(self, call_id: CallId) -> StartRun:
         command = unpack_command(self[call_id].body)
         assert isinstance(command, StartChild)
-        return StartRun(call_id, command.workflow, command.input)
+        return start_of(command)
 
     # ---- what is kept ----
 

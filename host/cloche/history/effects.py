@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from cloche.history.ids import CallId, Path, TimeMs
+from cloche.history.ids import CallId, Child, Path, TimeMs
 from cloche.history.messages import AbandonCall, CallStep, Command, Leave, OpenHook, SetTimer, StartChild
 
 
@@ -47,6 +47,7 @@ class StartRun:
     call: CallId
     workflow: str
     input: Any
+    child: Child
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ def watch_of(command: OpenHook, due: TimeMs) -> WatchHook:
     return WatchHook(command.call, command.name, command.token or "", command.heartbeat_ms, due)
 
 
+def start_of(command: StartChild) -> StartRun:
+    return StartRun(command.call, command.workflow, command.input, command.child)
+
+
 def effects_of(command: Command, left_open: Sequence[CallId], time: TimeMs) -> list[Effect]:
     """What a command of that time asks of the world; `left_open` are the calls that it closed, if it is a `left`."""
     match command:
@@ -97,7 +102,7 @@ def effects_of(command: Command, left_open: Sequence[CallId], time: TimeMs) -> l
         case SetTimer():
             return [StartTimer(command.call, command.due)]
         case StartChild():
-            return [StartRun(command.call, command.workflow, command.input)]
+            return [start_of(command)]
         case OpenHook(options=options) if options:
             return [watch_of(command, TimeMs(time + command.heartbeat_ms))]
         case AbandonCall():

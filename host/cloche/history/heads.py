@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from cloche.errors import ClocheError
 from cloche.history.failures import Failure
-from cloche.history.ids import CallId, RunKey, child_key
+from cloche.history.ids import RunKey, child_key
 from cloche.history.messages import (
     LOG_LEVELS,
     CallStep,
@@ -82,7 +82,7 @@ class Heads:
             return None
         facts = {**_of_call(message, record), **_of_run(message)}
         if isinstance(message, StartChild):
-            facts["run"] = child_key(self._key, CallId(message.call), derived_ids=self._derived).run
+            facts["run"] = child_key(self._key, message.child, derived_ids=self._derived).run
         return facts or None
 
 

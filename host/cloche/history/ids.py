@@ -16,6 +16,7 @@ CallId = NewType("CallId", int)  # 1-based, given by the guest, never used twice
 Path = NewType("Path", str)  # where a call stands in the workflow: its identity
 TimeMs = NewType("TimeMs", int)  # milliseconds since 1970-01-01T00:00:00Z
 Name: TypeAlias = str  # of a step, an event, a patch: see `is_name`
+Child: TypeAlias = CallId | str  # which child of a run: by its call's number, or the id that the author gave it
 
 DEFAULT_TENANT = TenantId("default")
 ID_BYTES_MAX = 200
@@ -37,22 +38,27 @@ _NEVER_ALLOWED = re.compile(
 
 
 # What a run of the system's own is called: by the run that it was begun for, the kind, and a number that is never used twice.
-# No caller can give such an id; it is shown, and may be written, as `order-17 › 3`.
+# In the place of the number a child may have an id, which its author has given: `=shipping`, of a step's child `s=shipping`.
+# No caller can give such an id; it is shown, and may be written, as `order-17 › 3`, `order-17 › shipping`.
 CHILD, STARTED_BY_STEP, RETRY, CONTINUATION = "c", "s", "r", "n"
 SCHEDULED, FIRED = "t", "f"  # by a schedule, whose id stands before: at this instant, or fired by somebody then; in ms
 BY_SCHEDULES = (SCHEDULED, FIRED)  # such a run is below no other run, also where one is called as its schedule is
 DERIVED_BYTES_MAX = 1_000
 _NORMALIZED_MAX = 2_000  # characters that are looked at: no id has as many, however Unicode writes it
 _SHOWN_KINDS = f"{STARTED_BY_STEP}{RETRY}{CONTINUATION}{SCHEDULED}{FIRED}"  # but children, whose numbers stand alone
-_DERIVED = re.compile(rf"({ID_SEPARATOR}[{CHILD}{_SHOWN_KINDS}][1-9][0-9]*)+\Z")
-_CHILD_AT_END = re.compile(rf"{ID_SEPARATOR}{CHILD}([1-9][0-9]*)(?:{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*)?\Z")
+_NAMED = rf"=[^{ID_SEPARATOR}]+"
+_DERIVED = re.compile(rf"({ID_SEPARATOR}(?:[{CHILD}{_SHOWN_KINDS}][1-9][0-9]*|{STARTED_BY_STEP}?{_NAMED}))+\Z")
+_BEGUN_AT_END = re.compile(
+    rf"{ID_SEPARATOR}([{CHILD}{STARTED_BY_STEP}](?=[1-9])|{STARTED_BY_STEP}?(?==))([0-9]+|{_NAMED})"
+    rf"(?:{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*)?\Z"
+)
 _CONTINUATION_AT_END = re.compile(rf"{ID_SEPARATOR}{CONTINUATION}([1-9][0-9]*)\Z")
 _RETRY_AT_END = re.compile(rf"{ID_SEPARATOR}{RETRY}([1-9][0-9]*)\Z")
 _SCHEDULED_AT_END = re.compile(
     rf"{ID_SEPARATOR}[{''.join(BY_SCHEDULES)}][1-9][0-9]*(?:{ID_SEPARATOR}{CONTINUATION}[1-9][0-9]*)?\Z"
 )
-_SHOWN = re.compile(rf" › ([{_SHOWN_KINDS}]?)([1-9][0-9]*)(?=\Z| › )")
-_SHOWN_AT_END = re.compile(rf"( › [{_SHOWN_KINDS}]?[1-9][0-9]*)+\Z")
+_SHOWN_SEPARATOR = " › "
+_SHOWN_NUMBER = re.compile(rf"([{_SHOWN_KINDS}]?)([1-9][0-9]*)")
 
 
 class RunKey(NamedTuple):
@@ -154,15 +160,55 @@ def run_key(run: str, tenant: str) -> RunKey:
         UsageError: one of the two is not a valid id.
     """
     _check_size("run id", run)
-    found = _SHOWN_AT_END.search(run)
-    if found is not None:
-        run = run[: found.start()] + _SHOWN.sub(lambda part: f"{ID_SEPARATOR}{part[1] or CHILD}{part[2]}", found[0])
+    return stored_run_key(run if ID_SEPARATOR in run else _as_stored(run), tenant)
+
+
+def stored_run_key(run: str, tenant: str) -> RunKey:
+    """As `run_key`, of an id as it is stored: nothing in it is taken for what stands between a run and its child."""
+    _check_size("run id", run)
     derived = _DERIVED.search(run)
     if derived is None:
         return RunKey(tenant_id(tenant), RunId(_checked("run id", run)))
     if len(run.encode("utf-8", "surrogatepass")) > DERIVED_BYTES_MAX:
         raise UsageError(f"run id {shown(run[:ID_BYTES_MAX])!r}… is longer than {DERIVED_BYTES_MAX} bytes")
-    return RunKey(tenant_id(tenant), RunId(_checked("run id", run[: derived.start()]) + derived[0]))
+    first, *parts = run[: derived.start()], *derived[0].split(ID_SEPARATOR)[1:]
+    whole = ID_SEPARATOR.join([_checked("run id", first), *map(_checked_part, parts)])
+    return RunKey(tenant_id(tenant), RunId(whole))
+
+
+def _as_stored(run: str) -> str:
+    first, *parts = run.split(_SHOWN_SEPARATOR)
+    return ID_SEPARATOR.join([first, *map(_part_as_stored, parts)])
+
+
+def _part_as_stored(part: str) -> str:
+    if (number := _SHOWN_NUMBER.fullmatch(part)) is not None:
+        return f"{number[1] or CHILD}{number[2]}"
+    return part if part.startswith(("=", f"{STARTED_BY_STEP}=")) else f"={part}"
+
+
+def _checked_part(part: str) -> str:
+    marker, is_named, id = part.partition("=")
+    return f"{marker}={child_id(id)}" if is_named else part
+
+
+def child_id(text: str) -> str:
+    """The id that an author gives a child: it is one under its parent, and so one of its own kind beside numbers.
+
+    Raises:
+        UsageError: it is no valid id, or reads like two.
+    """
+    id = _checked("the id of a child", text)
+    if _SHOWN_SEPARATOR in id:
+        raise UsageError(
+            f"the id of a child {id!r} has {_SHOWN_SEPARATOR!r} in it, which stands between a run and its child"
+        )
+    return id
+
+
+def is_child_id(text: str) -> bool:
+    """Whether `child_id` gives it back as it is."""
+    return is_valid_id(text) and _SHOWN_SEPARATOR not in text
 
 
 def check_named(what: str, text: object) -> None:
@@ -176,21 +222,27 @@ def check_named(what: str, text: object) -> None:
         raise UsageError(f"{what} {_brief(text)} has half of a character in it (a lone surrogate)")
 
 
-def derived_key(parent: RunKey, kind: str, call: CallId) -> RunKey:
+def derived_key(parent: RunKey, kind: str, child: Child) -> RunKey:
     """The key of the run that a call of `parent` begins.
 
     Raises:
         UsageError: runs are nested so deep that it is too long.
     """
-    return run_key(f"{parent.run}{ID_SEPARATOR}{kind}{call}", parent.tenant)
+    return stored_run_key(f"{parent.run}{ID_SEPARATOR}{_part(kind, child)}", parent.tenant)
 
 
-def child_key(parent: RunKey, call: CallId, *, derived_ids: bool) -> RunKey:
-    """The key of the child that a call of `parent` waits for. Without `derived_ids` the parent is of an older release, whose
-    children have ids of another form."""
-    if derived_ids:
-        return derived_key(parent, CHILD, call)
-    return RunKey(parent.tenant, RunId(f"{parent.run}.{call}"))
+def _part(kind: str, child: Child) -> str:
+    if isinstance(child, int):
+        return f"{kind}{child}"
+    return f"={child}" if kind == CHILD else f"{kind}={child}"
+
+
+def child_key(parent: RunKey, child: Child, *, derived_ids: bool) -> RunKey:
+    """The key of a child that `parent` waits for, however long it is. Without `derived_ids` the parent is of an older release,
+    whose children have ids of another form, where they have not one of their author's."""
+    if derived_ids or isinstance(child, str):
+        return RunKey(parent.tenant, RunId(f"{parent.run}{ID_SEPARATOR}{_part(CHILD, child)}"))
+    return RunKey(parent.tenant, RunId(f"{parent.run}.{child}"))
 
 
 def retry_key(run: RunKey) -> RunKey:
@@ -228,16 +280,31 @@ def schedule_run_key(tenant: str, schedule: str, kind: str, instant: TimeMs) -> 
     Raises:
         UsageError: the schedule's id is no valid id.
     """
-    return run_key(f"{new_run_key(schedule, tenant).run}{ID_SEPARATOR}{kind}{instant}", tenant)
+    first = RunKey(_new_tenant(tenant), RunId(_checked("schedule", schedule, is_new=True)))
+    return stored_run_key(f"{first.run}{ID_SEPARATOR}{kind}{instant}", first.tenant)
 
 
-def parent_of(key: RunKey) -> tuple[RunKey, CallId] | None:
-    """The run that waits for this one as its child, and the call that does; None of a run that no workflow's code has begun.
+def parent_of(key: RunKey) -> tuple[RunKey, Child] | None:
+    """The run that waits for this one as its child, and which one it is; None of a run that no workflow's code has begun.
 
     Children of runs of older releases have ids of another form, and are none here.
     """
-    found = _CHILD_AT_END.search(key.run)
-    return (RunKey(key.tenant, RunId(key.run[: found.start()])), CallId(int(found[1]))) if found is not None else None
+    found = _begun_by(key)
+    return found[1:] if found is not None and found[0] != STARTED_BY_STEP else None
+
+
+def begun_by(key: RunKey) -> tuple[RunKey, Child] | None:
+    """As `parent_of`, also of a run that a step has begun."""
+    found = _begun_by(key)
+    return found[1:] if found is not None else None
+
+
+def _begun_by(key: RunKey) -> tuple[str, RunKey, Child] | None:
+    found = _BEGUN_AT_END.search(key.run)
+    if found is None:
+        return None
+    child: Child = found[2][1:] if found[2][0] == "=" else CallId(int(found[2]))
+    return found[1], RunKey(key.tenant, RunId(key.run[: found.start()])), child
 
 
 def schedule_of(key: RunKey) -> str | None:
@@ -253,7 +320,14 @@ def is_derived(run: str) -> bool:
 
 def new_run_key(run: str, tenant: str) -> RunKey:
     """The key of a run that begins: as `run_key`, without what only old stores may hold."""
-    return RunKey(TenantId(_checked("tenant", tenant, is_new=True)), RunId(_checked("run id", run, is_new=True)))
+    id = _checked("run id", run, is_new=True)
+    if _SHOWN_SEPARATOR in id:
+        raise UsageError(f"run id {id!r} reads like that of a run which another one has begun: leave out the ›")
+    return RunKey(_new_tenant(tenant), RunId(id))
+
+
+def _new_tenant(tenant: str) -> TenantId:
+    return TenantId(_checked("tenant", tenant, is_new=True))
 
 
 def tenant_id(text: str) -> TenantId:
@@ -274,8 +348,6 @@ def _check_size(what: str, text: object) -> None:
 def _checked(what: str, text: str, *, is_new: bool = False) -> str:
     _check_size(what, text)
     text = normalize("NFC", text)
-    if is_new and _SHOWN_AT_END.search(text):
-        raise UsageError(f"{what} {text!r} reads like that of a run which another one has begun: give it another end")
     if not is_valid_id(text if is_new else _as_once(text)):
         raise UsageError(
             f"{what} {text!r} is not 1 to {ID_BYTES_MAX} bytes of text without control characters and marks that do not show"

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self, TypeAlias, get_args
 from cloche.errors import HistoryError
 from cloche.history.check import NULL
 from cloche.history.failures import Failure
-from cloche.history.ids import CallId, Name, Path, TimeMs
+from cloche.history.ids import CallId, Child, Name, Path, TimeMs
 from cloche.history.records import Kind
 from cloche.history.values import ABI, decode, encode_plain, plain
 
@@ -26,6 +26,7 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
 Level: TypeAlias = int  # a place in LOG_LEVELS
 Outcome: TypeAlias = list[Any]  # [0, value] or [1, failure]
 HookOptions: TypeAlias = dict[str, Any]
+ChildOptions: TypeAlias = dict[str, Any]
 Tags: TypeAlias = dict[str, Any]  # by name: a text, number, bool, or None
 
 
@@ -363,7 +364,8 @@ class OpenHook:
 
 @dataclass(frozen=True, slots=True)
 class StartChild:
-    """A run of its own, of that workflow. Its id follows from the run and the call, so it is started once."""
+    """A run of its own, of that workflow. Its id follows from the run and the call, or the id that its author gives it, so it
+    is started once."""
 
     abi_name: ClassVar[str] = "child"
     number: ClassVar[int] = 3
@@ -372,6 +374,13 @@ class StartChild:
     path: Path
     workflow: Name
     input: Any
+    options: ChildOptions = field(default_factory=dict)
+
+    @property
+    def child(self) -> Child:
+        """Which child of its run it is."""
+        given: str | None = self.options.get("id")
+        return self.call if given is None else given
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from cloche.errors import MalformedOutput
 from cloche.history.bounds import Bounds, exceeded
 from cloche.history.check import Validator, ends
 from cloche.history.failures import Failure
-from cloche.history.ids import is_name, is_path, was_name
+from cloche.history.ids import is_child_id, is_name, is_path, was_name
 from cloche.history.messages import (
     COMMAND_TYPES,
     END_OF_EVENT,
@@ -138,6 +138,11 @@ def _are_options(options: dict[str, Any]) -> bool:
     return is_name(token) and type(heartbeat) is int and 0 < heartbeat < 1 << 53
 
 
+def _is_of_a_child(options: dict[str, Any]) -> bool:
+    id = options.get("id", "c")
+    return isinstance(id, str) and is_child_id(id)
+
+
 TAGS_MAX = 64
 
 
@@ -166,6 +171,7 @@ _TYPES: dict[str, type] = {
     "Outcome": list,
     "TimeMs | None": int,
     "HookOptions": dict,
+    "ChildOptions": dict,
     "Tags": dict,
     "Failure": dict,
     "Any": object,
@@ -177,6 +183,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "Level": (_is_level, "the guest wrote a log line of unknown level {value}"),
     "Outcome": (_is_outcome, "the guest left a path without an outcome"),
     "HookOptions": (_are_options, "the guest opened a hook whose options are not in the grammar"),
+    "ChildOptions": (_is_of_a_child, "the guest started a child whose options are not in the grammar"),
     "Tags": (
         _are_tags,
         "the guest set tags that are not 1 to 64 names, each with a name, a number, a bool or null",

@@ -21,18 +21,16 @@ from pydantic import ValidationError
 
 from cloche.engines import Code, Language, mode_of
 from cloche.errors import BrokenChain, ForeignFile, HistoryError, RunConflict, StoreUnavailable, UsageError
-from cloche.history import CallId, Record, RunId, RunKey, RunMachine, Seq, TenantId
+from cloche.history import Record, RunId, RunKey, RunMachine, Seq, TenantId
 from cloche.history.check import decode_sequence
 from cloche.history.ids import (
     BY_SCHEDULES,
-    CHILD,
-    STARTED_BY_STEP,
+    begun_by,
     continuation_key,
-    derived_key,
     first_history,
     is_derived,
     retry_key,
-    run_key,
+    stored_run_key,
 )
 from cloche.history.marks import marks_of_log
 from cloche.history.notes import RunCreated, unpack_created
@@ -295,7 +293,7 @@ async def _put(store: Store, file: _File, new: NewRun, by: str) -> None:
 
 def _key_of(header: Mapping[str, Any]) -> RunKey:
     try:
-        key = run_key(header["run"], header["tenant"])
+        key = stored_run_key(header["run"], header["tenant"])
     except (UsageError, TypeError) as error:
         raise ForeignFile("the run in this file has no name that a run can have") from error
     if (key.run, key.tenant) != (header["run"], header["tenant"]):
@@ -322,9 +320,8 @@ def _is_child(key: RunKey, created: RunCreated) -> bool:
     parent, call = created.parent.get("run"), created.parent.get("call")
     if not isinstance(parent, str) or type(call) is not int:
         return False
-    return any(
-        derived_key(RunKey(key.tenant, RunId(parent)), kind, CallId(call)) == key for kind in (CHILD, STARTED_BY_STEP)
-    )
+    begun = begun_by(key)
+    return begun is not None and begun[0].run == parent and (isinstance(begun[1], str) or begun[1] == call)
 
 
 def _is_retry(key: RunKey, created: RunCreated) -> bool:

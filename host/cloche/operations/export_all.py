@@ -21,7 +21,7 @@ from zipfile import ZIP_STORED, ZipFile, is_zipfile
 from cloche.errors import ClocheError, ForeignFile, InvalidInput, NotFound, StoreError
 from cloche.history import RunKey
 from cloche.history.check import decode_sequence
-from cloche.history.ids import run_key
+from cloche.history.ids import stored_run_key
 from cloche.history.values import encode_plain
 from cloche.operations import exported_requests
 from cloche.operations.deflating import deflated
@@ -139,7 +139,7 @@ async def import_all(
             for number, name in enumerate(names, 1):
                 head, rest = decode_sequence(archive.read(name))
                 [header] = decode_sequence(head)
-                key = run_key(header["run"], header["tenant"])
+                key = stored_run_key(header["run"], header["tenant"])
                 try:
                     blobs = [archive.read(f"blobs/{header[which]}") for which in ("code", "guest")]
                     await import_run(store, b"".join([head, *blobs, rest]), policies, is_ours, by)
@@ -160,7 +160,7 @@ async def _post_starts(store: Store, items: Sequence[Sequence[object]]) -> None:
     """Leave the requests for runs that are not there yet, if they are not there here either."""
     by_key: dict[RunKey, list[Sequence[object]]] = {}
     for *request, tenant, run in items:
-        by_key.setdefault(run_key(str(run), str(tenant)), []).append(request)
+        by_key.setdefault(stored_run_key(str(run), str(tenant)), []).append(request)
     for key, requests in by_key.items():
         postings = exported_requests.unpacked(requests, key, None)
         if await store.run(key) is None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloche.history import Kind, RunId, RunKey, Seq
-from cloche.history.ids import CallId, child_key, parent_of, schedule_of
+from cloche.history.ids import child_key, parent_of, schedule_of
 from cloche.history.messages import StartChild
 from cloche.history.notes import unpack_created
 from cloche.history.reading import message_of
@@ -105,7 +105,11 @@ async def _children(
             if record.kind is Kind.CHILD_STARTED:
                 if len(found) == limit:
                     return found, found[-1].seq
-                found.append(await _child(store, key, record, derived_ids))
+                one = await _child(store, key, record, derived_ids)
+                if all(
+                    one.run_id != other.run_id for other in found
+                ):  # else a call that was refused a second one of its id
+                    found.append(one)
         after = page[-1].seq
     return found, None
 
@@ -113,5 +117,5 @@ async def _children(
 async def _child(store: Store, key: RunKey, record: Record, derived_ids: bool) -> Relative:
     asked = message_of(record)
     assert isinstance(asked, StartChild)
-    child = child_key(key, CallId(asked.call), derived_ids=derived_ids)
+    child = child_key(key, asked.child, derived_ids=derived_ids)
     return await _relative(store, await newest(store, child), asked.workflow, path=asked.path, seq=record.seq)

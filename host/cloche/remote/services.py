@@ -34,7 +34,7 @@ class WorkerServices(NoStore):
     def set_tags(self, tags: Mapping[str, str]) -> None:
         _elsewhere("set_tags")
 
-    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> Any:
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None, id: str | None) -> Any:
         _elsewhere("start_child")
 
 

@@ -59,10 +59,11 @@ async def child_waits(store: Store, machine: RunMachine) -> list[ChildWait]:
     found, calls = [], machine.open.children()
     derived_ids = not calls or unpack_created(await first_record(store, machine.key)).derived_ids
     for call in calls:
-        key, path = child_key(machine.key, call, derived_ids=derived_ids), machine.open[call].path
+        start, path = machine.open.start_of_child(call), machine.open[call].path
+        key = child_key(machine.key, start.child, derived_ids=derived_ids)
         row = await store.run(await newest(store, key))
         if row is None:
-            found.append(ChildWait(path, key.run, machine.open.start_of_child(call).workflow, RunStatus.PENDING))
+            found.append(ChildWait(path, key.run, start.workflow, RunStatus.PENDING))
         elif row.status not in FINAL:
             found.append(await _wait_for(store, path, row))
     return found

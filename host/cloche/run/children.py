@@ -1,9 +1,10 @@
 """The child runs that one run waits for: each is started once, and what comes of it comes back as an input.
 
-A child is a run like any other, under an id that follows from its parent and the call and that no caller can give
-(`history.ids`), so that starting it again (after a crash) finds the one there is. Its first record names both. Its workflow is
-looked up where the calling code is from: the host's among what is registered, a tenant's first among its own.
-It goes on without its parent; only its end is waited for, and it is canceled once nobody wants it any more.
+A child is a run like any other, under an id that follows from its parent and the call, or from the id that its author gives it,
+and that no caller can give (`history.ids`), so that starting it again (after a crash) finds the one there is. Its first record
+names parent and call: a second call that gives the id of a child fails. Its workflow is looked up where the calling code is
+from: the host's among what is registered, a tenant's first among its own. It goes on without its parent; only its end is waited
+for, and it is canceled once nobody wants it any more.
 
 A run that has nothing but children under way is let go when they rest, or wait to begin, or have been at work for a while: the
 last commit of a child leaves a request for it, which wakes it wherever it is (`worker.requests`). One of an older release,
@@ -31,17 +32,18 @@ from cloche.errors import (
 )
 from cloche.history import Batch, CallId, Failure, Kind, RunKey, TimeMs
 from cloche.history.effects import StartRun, StopCall
-from cloche.history.ids import child_key
+from cloche.history.ids import Child
 from cloche.history.machine import CANCELED
 from cloche.history.messages import ChildEnded, CompleteRun, FailRun
-from cloche.history.notes import RunStopped, unpack_created
+from cloche.history.notes import RunStopped
 from cloche.history.reading import is_tagged, message_of, unpack_started
 from cloche.history.records import ENDS
+from cloche.run.child_ids import ChildIds, was_begun_by
 from cloche.run.ports import ChildStart
 from cloche.status import FINAL, RESTING, RunStatus
 from cloche.steps.authors import is_raised
 from cloche.steps.sdk_values import natural
-from cloche.store import all_records, child_ended, first_record
+from cloche.store import all_records, child_ended
 from cloche.store.histories import newest
 from cloche.text import shown
 
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from cloche.run.inputs import Inputs
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
-    from cloche.store import RunRow, Store
+    from cloche.store import InboxRow, RunRow, Store
 
 T = TypeVar("T")
 
@@ -70,6 +72,7 @@ class Children:
         self._inputs = inputs
         self._services = services
         self._following: dict[CallId, asyncio.Task[None]] = {}
+        self._ids = ChildIds(run)
         self._unwanted: set[CallId] = set()
         self._left_from: dict[CallId, TimeMs] = {}  # from when on each that goes on can be left to itself; 0: it rests
         self._told: set[CallId] = set()
@@ -82,6 +85,7 @@ class Children:
         """
         key = self._run.key
         owner, runs = self._run.code.owner, self._services.child_runs
+        self._ids.know(start)
         if await self._row(start.call) is None and not await runs.has_workflow(key.tenant, start.workflow, owner):
             raise MissingWorkflow(
                 f"run {key} needs workflow '{start.workflow}' for a child, which this process does not have: "
@@ -110,7 +114,8 @@ class Children:
         """The children that nobody wants any more, once this batch is durable."""
         calls = {effect.call for effect in batch.effects if isinstance(effect, StopCall)}
         ended, under_way = self._run.machine.ended, self._following.keys() - self._told
-        return [self._key(call) for call in sorted(under_way) if ended or call in calls]
+        ends = under_way if ended else {call for call in calls & under_way if not self._ids.is_given_twice(call)}
+        return list(dict.fromkeys(map(self._ids.key, sorted(ends))))
 
     def left_from(self) -> TimeMs | None:
         """From when on all of them can be left to themselves; None: one begins just now or ends, or cannot be."""
@@ -119,12 +124,12 @@ class Children:
             return None
         return max((self._left_from[call] for call in calls), default=TimeMs(0))
 
-    def look_again(self, call: CallId) -> RunKey | None:
+    def look_again(self, child: Child) -> RunKey | None:
         """A child is said to have ended: the run is not let go before it was looked at. Its key; None: nobody waits for it."""
-        if call not in self._run.machine.open:
+        if (call := self._ids.call_of(child)) is None:
             return None
         self._left_from.pop(call, None)
-        return self._key(call)
+        return self._ids.key(call)
 
     def stop(self) -> None:
         """Wait no more. Children go on; those that nobody wants are still canceled."""
@@ -134,13 +139,11 @@ class Children:
 
     # ---- inside ----
 
-    def _key(self, call: CallId) -> RunKey:
-        return child_key(self._run.key, call, derived_ids=self._run.limits.derived_ids)
-
     async def _row(self, call: CallId) -> RunRow | None:
-        return await self._services.store.run(self._key(call))
+        return await self._services.store.run(self._ids.key(call))
 
     def _follow(self, start: StartRun) -> None:
+        self._ids.know(start)
         if start.call not in self._following and start.call not in self._told:
             task = self._following[start.call] = self._services.tasks.spawn(self._counted(self._followed(start)))
             task.add_done_callback(lambda _: self._following.pop(start.call, None))
@@ -156,11 +159,16 @@ class Children:
                 raise
             outcome = _failed(Failure.from_exception(error))
         # The request that the child has left is accepted with its end. One of an older release has left none.
-        token = child_ended(self._run.key, start.call).token
-        row = await self._insist(lambda: self._services.store.request(token))
+        row = await self._insist(lambda: self._request_of(start))
         if start.call in self._unwanted:
-            await self._insist(lambda: self._services.child_runs.forget_unwanted(self._key(start.call)))
+            await self._insist(lambda: self._services.child_runs.forget_unwanted(self._ids.key(start.call)))
         self._tell(start.call, outcome, row.id if row is not None else None)
+
+    async def _request_of(self, start: StartRun) -> InboxRow | None:
+        """What the child has left for this run; None: nothing, or it is the child of another call."""
+        if isinstance(start.child, str) and not await self._is_ours(start.call):
+            return None
+        return await self._services.store.request(child_ended(self._run.key, start.child).token)
 
     def _tell(self, call: CallId, outcome: list[Any], request: int | None) -> None:
         self._told.add(call)
@@ -168,9 +176,8 @@ class Children:
 
     async def _outcome(self, start: StartRun) -> list[Any]:
         known = await self._row(start.call) is not None
-        if known and not await self._is_ours(start.call):
-            name = shown(self._key(start.call).run)
-            return _failed(Failure.of(RunConflict, f"run {name} is there, and this call has not begun it"))
+        if self._ids.is_given_twice(start.call) or (known and not await self._is_ours(start.call)):
+            return _failed(Failure.of(RunConflict, self._ids.conflict(start.call)))
         if start.call in self._unwanted and known:
             if (failure := await self._canceled(start.call)) is not None:
                 return _failed(failure)
@@ -180,21 +187,22 @@ class Children:
                 await self._services.child_runs.start_child(self._asked(start), self._run.limits)
             except QueueFull:  # it would wait there as long as somebody wants it
                 return _failed(Failure(CANCELED, "the run was canceled before this child began"))
+            if start.call in self._ids.named and not await self._is_ours(start.call):
+                return _failed(Failure.of(RunConflict, self._ids.conflict(start.call)))
             if start.call in self._unwanted and (failure := await self._canceled(start.call)) is not None:
                 return _failed(failure)
         return await self._end(start.call)
 
     def _asked(self, start: StartRun) -> ChildStart:
-        key, call = self._key(start.call), start.call
+        key, call = self._ids.key_to_begin(start), start.call
         is_wanted = lambda: call not in self._unwanted  # noqa: E731
         return ChildStart(key, start.workflow, start.input, self._run.code.owner, self._run.key, call, is_wanted)
 
     async def _is_ours(self, call: CallId) -> bool:
         """Whether the run of this call's id was begun by it. Of the plain ids of older releases that is not recorded."""
-        if not self._run.limits.derived_ids:
+        if not self._run.limits.derived_ids and call not in self._ids.named:
             return True
-        created = unpack_created(await first_record(self._services.store, self._key(call)))
-        return dict(created.parent) == {"run": self._run.key.run, "call": call}
+        return await was_begun_by(self._services.store, self._ids.key(call), self._run.key, call)
 
     async def _cancel_if_there(self, call: CallId) -> None:
         """Else it begins now, and is canceled then. A run that waits for its end does not wait for one that cannot be had."""
@@ -205,7 +213,7 @@ class Children:
 
     async def _canceled(self, call: CallId) -> Failure | None:
         """Have the child canceled; the failure of a call whose child cannot be: it is left behind."""
-        key = self._key(call)
+        key = self._ids.key(call)
         try:
             if await self._row(call) is not None and await self._is_ours(call):
                 await self._services.child_runs.cancel_unwanted(key)
@@ -229,12 +237,12 @@ class Children:
         """Wait until the child has ended; what came of it."""
         store = self._services.store
         while True:
-            key = await newest(store, self._key(call))
+            key = await newest(store, self._ids.key(call))
             with contextlib.closing(self._services.child_runs.stopped(key)) as stopped:
                 row = await store.run(key)
                 if row is not None and row.status == RunStatus.CONTINUED:
                     continue
-                if row is None and key != self._key(call) and await store.run(key) is None:
+                if row is None and key != self._ids.key(call) and await store.run(key) is None:
                     await stopped  # its next history is asked for
                     continue
                 if row is None or row.status in FINAL:

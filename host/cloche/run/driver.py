@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from cloche.errors import ClocheError, LeaseLost, NotSuspended, StoreUnavailable
 from cloche.history import CallId, Kind, RunKey, RunMachine
 from cloche.history.effects import StartTimer
-from cloche.history.ids import parent_of
+from cloche.history.ids import Child, parent_of
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, Started
@@ -116,9 +116,9 @@ class RunDriver:
         self.tell(one, request)
         await recorded
 
-    def child_ended(self, call: CallId) -> RunKey | None:
-        """Have the child of this call looked at, which is said to have ended. Its key; None: nobody waits for it."""
-        return self._effects.children.look_again(call)
+    def child_ended(self, child: Child) -> RunKey | None:
+        """Have a child looked at, which is said to have ended. Its key; None: nobody waits for it."""
+        return self._effects.children.look_again(child)
 
     async def fire(self, timers: Sequence[StartTimer]) -> bool:
         """Tell the run that these timers have fired, and wait until that is recorded. False: it was told of all of them."""

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloche.engines import exceptions_of
-from cloche.errors import RedispatchedTooOften, UnknownOutcome
+from cloche.errors import RedispatchedTooOften, RunConflict, UnknownOutcome, UsageError
 from cloche.history import CallId, Failure, TimeMs
 from cloche.history.effects import StartStep
-from cloche.history.ids import STARTED_BY_STEP, derived_key, new_run_key
+from cloche.history.ids import STARTED_BY_STEP, child_id, derived_key, new_run_key
 from cloche.history.lifecycles import RunPhase
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepBailed, StepCompleted, StepFailed, StepSuspended
 from cloche.history.notes import AttemptFailed, StepWrote, TagsSet
 from cloche.run import lookups
+from cloche.run.child_ids import given_twice, was_begun_by
 from cloche.run.inputs import Deferred
 from cloche.run.ports import ChildStart
 from cloche.steps.attempt import Bailed, Completed, Outcome, Suspended
@@ -41,6 +42,7 @@ from cloche.text import shown
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+    from cloche.history import RunKey
     from cloche.run.inputs import Incoming
     from cloche.run.live_run import LiveRun
     from cloche.run.ports import RunServices
@@ -233,16 +235,33 @@ class _StepServices:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._tell(TagsSet(self.services.world.now(), tags))
 
-    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> Any:
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None, id: str | None) -> Any:
         """A step is the host's: a workflow of the host is meant before one of the tenant."""
         run, call = self.run, self.start.call
-        if run_id is not None or not run.limits.derived_ids:
-            key = new_run_key(run_id or f"{run.key.run}:{self.start.path}", run.key.tenant)
-        else:
-            key = derived_key(run.key, STARTED_BY_STEP, call)
+        key = await self._key_of_child(run_id, id)
         is_registered = isinstance(workflow, str) and self.services.registry.workflow(workflow) is not None
         start = ChildStart(key, workflow, input_data, "" if is_registered else None, run.key, call)
         return await self.services.child_runs.start_child(start, run.limits)
+
+    async def _key_of_child(self, run_id: str | None, id: str | None) -> RunKey:
+        """
+        Raises:
+            UsageError: the id is none, or there are two.
+            RunConflict: another call has begun a child of this id.
+        """
+        run, call = self.run, self.start.call
+        if id is not None:
+            if run_id is not None:
+                raise UsageError(
+                    "start_child takes id=, a name under this run, or run_id=, the whole id of the new run: not both"
+                )
+            key, store = derived_key(run.key, STARTED_BY_STEP, child_id(id)), self.services.store
+            if await store.run(key) is not None and not await was_begun_by(store, key, run.key, call):
+                raise RunConflict(given_twice(key, id), run_id=key.run)
+            return key
+        if run_id is not None or not run.limits.derived_ids:
+            return new_run_key(run_id or f"{run.key.run}:{self.start.path}", run.key.tenant)
+        return derived_key(run.key, STARTED_BY_STEP, call)
 
     async def start_named(self, workflow: str, args: list[Any], run_id: str) -> Any:
         run = self.run

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cloche.history import CallId, RunKey, Seq, TenantId
+from cloche.history.ids import Child
 from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
 from cloche.run.limits import RunLimits
@@ -166,8 +167,8 @@ class Supervisor(Protocol):
     def ended_undriven(self, key: RunKey, code: Code | None, status: RunStatus = ...) -> None:
         """A run has ended that nobody drives, and has left requests for its parent and its children."""
 
-    def child_ended(self, parent: RunKey, call: CallId) -> None:
-        """The child of this call has ended, and has left a request for the run."""
+    def child_ended(self, parent: RunKey, child: Child) -> None:
+        """This child of the run has ended, and has left a request for it."""
 
     def look_for_requests(self) -> None:
         """Requests may be there that a store tells nobody of here: this worker has left them itself."""

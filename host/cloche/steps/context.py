@@ -93,7 +93,7 @@ class Services(Protocol):
 
     def set_tags(self, tags: Mapping[str, str]) -> None: ...
 
-    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None) -> Any: ...
+    async def start_child(self, workflow: Any, input_data: Any, run_id: str | None, id: str | None) -> Any: ...
 
     async def start_named(self, workflow: str, args: list[Any], run_id: str) -> Any: ...
 
@@ -233,12 +233,22 @@ class StepContext:
         """End the innermost workflow here, as a success with `value`; its other steps are told to abort."""
         raise Bail(plain(value, "value"))
 
-    async def start_child(self, workflow: Any, input_data: Any = None, *, run_id: str | None = None) -> Any:
+    async def start_child(
+        self, workflow: Any, input_data: Any = None, *, id: str | None = None, run_id: str | None = None
+    ) -> Any:
         """Start a run of its own, with its own history, and return it (`cloche.Run`).
 
-        Without `run_id` it is named after this call: it is started once, however often that is asked for.
+        It is named after this call, so it is started once, however often that is asked for.
+
+        Args:
+            id: what it is called under this run, in the place of the number of the call: `order-17 › s=shipping`.
+            run_id: its whole id, like that of a run which anybody starts.
+
+        Raises:
+            RunConflict: the run has a child of this id that another call has begun.
+            UsageError: `id` is no id, or `run_id` is given too.
         """
-        return await self._services.start_child(workflow, input_data, run_id)
+        return await self._services.start_child(workflow, input_data, run_id, id)
 
     def abort(self) -> None:
         """Cancel this run. The step itself goes on and is recorded with its own result; nothing starts after it."""

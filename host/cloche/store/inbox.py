@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cloche.history.ids import CallId, RunKey, TenantId, TimeMs, continuation_key
+from cloche.history.ids import CallId, Child, RunKey, TenantId, TimeMs, continuation_key
 from cloche.history.values import encode_plain
 
 ENDED = '{"code": "not-suspended", "message": "the run has ended", "facts": {}}'  # the answer to what waits for it then
@@ -28,9 +28,14 @@ class Post:
     token: str
 
 
-def child_ended(parent: RunKey, call: CallId) -> Post:
-    """What tells a run that the child of this call has ended: nothing but that; what came of it is in the child's log."""
-    return Post(parent, CHILD_ENDED, encode_plain(call), f"{parent.token}:{CHILD_ENDED}:{call}")
+def child_ended(parent: RunKey, child: Child) -> Post:
+    """What tells a run that this child of it has ended: nothing but that; what came of it is in the child's log."""
+    return Post(parent, CHILD_ENDED, encode_plain(child), f"{parent.token}:{CHILD_ENDED}:{_in_token(child)}")
+
+
+def _in_token(child: Child) -> str:
+    """An id is told from a number by its sign, and is no part of another token."""
+    return str(child) if isinstance(child, int) else "=" + child.replace("%", "%25").replace(":", "%3A")
 
 
 def wake_up(run: RunKey, calls: Sequence[CallId]) -> Post:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, StoreError
-from cloche.history import CallId, RunKey
-from cloche.history.ids import parent_of
+from cloche.history import RunKey
+from cloche.history.ids import Child, parent_of
 from cloche.history.resting import row_at_rest
 from cloche.run.driver import RunDriver
 from cloche.status import RunStatus
@@ -179,11 +179,10 @@ class Drivers:
         self._tell_waiting(key)
         self.look_for_requests()
 
-    def child_ended(self, parent: RunKey, call: CallId) -> None:
+    def child_ended(self, parent: RunKey, child: Child) -> None:
         driver = self._drivers.get(parent)
-        if (
-            driver is None or driver.leaving is not None or call not in driver.machine.open
-        ):  # else it follows the child itself
+        # Else it follows the child itself; whether one with an id is waited for, the request that it has left will show.
+        if driver is None or driver.leaving is not None or child not in driver.machine.open:
             self._on_child()
 
     def look_for_requests(self) -> None:

@@ -88,5 +88,6 @@ def _posts(machine: RunMachine, records: Sequence[Record]) -> list[Post]:
     """What its end leaves for others: that it has ended, for the run that waits for it, and cancellations of its children."""
     waits = parent_of(machine.key)
     derived_ids = unpack_created(records[0] if records else None).derived_ids
-    children = [child_key(machine.key, call, derived_ids=derived_ids) for call in machine.open.children()]
+    starts = map(machine.open.start_of_child, machine.open.children())
+    children = dict.fromkeys(child_key(machine.key, start.child, derived_ids=derived_ids) for start in starts)
     return [*([child_ended(*waits)] if waits is not None else []), *map(child_unwanted, children)]

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from cloche.engines import CellSource, Code, has_hooks, holds_several
 from cloche.errors import ClocheError, InvalidInput, NotFound, QueueFull, SeqConflict, StartRefused, UsageError
 from cloche.history import RunKey, TenantId, TimeMs
-from cloche.history.ids import CHILD, RunId, derived_key
+from cloche.history.ids import RunId, parent_of
 from cloche.history.marks import checked_tags
 from cloche.history.messages import Started
 from cloche.history.notes import RunCreated
@@ -70,8 +70,7 @@ class Begun:
 
     @classmethod
     def by(cls, start: ChildStart, depth: int) -> Begun:
-        is_step = start.key != derived_key(start.parent, CHILD, start.call)
-        lender = start.parent if is_step else None
+        lender = start.parent if parent_of(start.key) is None else None
         return cls(start.owner, {"run": start.parent.run, "call": start.call}, depth, lender, start.is_wanted)
 
 

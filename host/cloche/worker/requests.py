@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from cloche.errors import ClocheError, DamagedStore, LeasedElsewhere, NotFound, NotSuspended, SeqConflict, StoreError
 from cloche.history import CallId, RunKey
 from cloche.history.effects import StartTimer, Suspension
+from cloche.history.ids import Child
 from cloche.history.machine import Input
 from cloche.history.messages import CancelRequested, StepResumed
 from cloche.history.notes import RunContinued
@@ -132,7 +133,7 @@ class Requests:
                 driver.tell(event)
             await driver.record(first, request)
 
-    async def child_ended(self, key: RunKey, call: CallId, request: int) -> None:
+    async def child_ended(self, key: RunKey, child: Child, request: int) -> None:
         """See to it that the run is told of the end of this child, which it accepts the request with.
 
         Raises:
@@ -142,8 +143,8 @@ class Requests:
             async with self._starting.with_driver(key) as driver:
                 if not await self.is_waiting(driver, request):
                     return
-                if (child := driver.child_ended(call)) is not None:
-                    self._listeners.announce(child, stopped=True)
+                if (ended := driver.child_ended(child)) is not None:
+                    self._listeners.announce(ended, stopped=True)
                     return
         await self._services.store.resolve(request, GRANTED)
 

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from cloche.engines import CellSource, Code
 from cloche.errors import Divergence, NotFound, SeqConflict, UsageError
 from cloche.history import Record, RunKey, TenantId
-from cloche.history.ids import run_key
+from cloche.history.ids import stored_run_key
 from cloche.history.limits import Limits
 from cloche.history.machine import Input
 from cloche.history.marks import tags_in
@@ -97,7 +97,7 @@ class Retries:
     async def _begin(self, key: RunKey, asked: Retry, request: int | None, child: Mapping[str, Any]) -> None:
         store = self._services.store
         if await store.run(key) is None:
-            row = await self._row(run_key(asked.run, key.tenant))
+            row = await self._row(stored_run_key(asked.run, key.tenant))
             await holds.check(store, key.tenant, row.code)
             records = await records_to_retry(store, row)
             code, inputs, keys = await self._inputs(row, records, asked)

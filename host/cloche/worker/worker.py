@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.engines import CellSource, ProcessEngine
 from cloche.errors import HeldBack, HistoryError, LeasedElsewhere, LeaseLost, NotFound, UsageError
 from cloche.history import RunKey, TenantId
-from cloche.history.ids import CHILD, derived_key
+from cloche.history.ids import child_key, parent_of
 from cloche.run.checkpoints import EVENTS_BETWEEN
 from cloche.run.clock import Timers, World
 from cloche.run.lanes import Lanes
@@ -414,10 +414,10 @@ class _ChildRuns:
 
     async def _failed_before(self, start: ChildStart, limits: RunLimits) -> RunKey | None:
         """The child that this call had in the run that its run goes on from, if it can be retried."""
-        before = limits.keys.made_before(start.call)
-        if before is None or start.key != derived_key(start.parent, CHILD, start.call):
+        before, waits = limits.keys.made_before(start.call), parent_of(start.key)
+        if before is None or waits is None:
             return None
-        key = derived_key(before, CHILD, start.call)
+        key = child_key(before, waits[1], derived_ids=True)
         row = await self._worker.store.run(key)
         if row is None or row.status not in RETRIED:
             return None

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from cloche_codegen.conditions.functions.names import Lookup
 from cloche_codegen.conditions.functions.refusals import refused
 from cloche_codegen.conditions.functions.source import Written
 
+GUEST_PYTHON: Final = (3, 14)
 _A_STEP: Final = "make a step of it, and await that"
 _READ: Final = "read it in a step, or pass it in the workflow's input"
 _AT_ONCE: Final = "what should go on side by side is awaited together: gather(…), create_task(…)"
@@ -53,9 +56,23 @@ def check_words(source: Written, look_up: Lookup) -> None:
             raise refused(source, node, f"it uses {named}, which {why}", advice)
     for node in ast.walk(source.node):
         match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if near := _meant(look_up(name), attr):
+                raise refused(
+                    source, node, f"it uses {name}.{attr}, which is not there", f"did you mean {name}.{near}?"
+                )
             case ast.Await(value=ast.Call(func=ast.Name(id=name))) if gives_no_awaitable(look_up(name)):
                 advice = f"call it without 'await'; if it does real work, make it a step: @step above def {name}"
                 raise refused(source, node, f"it awaits {name}(), which is neither a step nor async", advice)
+
+
+def _meant(module: Any, attr: str) -> str | None:
+    """The name that somebody has misspelt; None of one that is there. Python's own modules may have more inside, where Python
+    is newer: what is not there is told by the run."""
+    if not isinstance(module, ModuleType) or hasattr(module, attr):
+        return None
+    if module.__name__ in sys.stdlib_module_names and sys.version_info < GUEST_PYTHON:
+        return None
+    return next(iter(get_close_matches(attr, [name for name in dir(module) if not name.startswith("_")], 1, 0.7)), None)
 
 
 def _uses(source: Written, look_up: Lookup) -> Iterator[tuple[ast.AST, str]]:

@@ -18,7 +18,7 @@ from cloche.client.remote.transport import Transport, segment, values
 from cloche.client.telling import sent_failure
 from cloche.errors import UsageError
 from cloche.history import DEFAULT_TENANT, TenantId
-from cloche.history.ids import check_idempotency_key, new_run_key, run_key, tenant_id
+from cloche.history.ids import check_idempotency_key, new_run_key, run_key, stored_run_key, tenant_id
 from cloche.history.values import plain
 from cloche.operations.filters import status_of
 from cloche.operations.finding import RunList
@@ -174,7 +174,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
     async def get(self, run_id: str) -> RemoteRun:
         """As `Client.get`."""
         answer = await self.ask("GET", self._place(run_id), accept="application/json")
-        return RemoteRun(self, run_key(answer.json()["id"], self._tenant), self._server.world)
+        return RemoteRun(self, stored_run_key(answer.json()["id"], self._tenant), self._server.world)
 
     async def view(self, run_id: str) -> RunView:
         """As `Client.view`."""
@@ -217,7 +217,7 @@ class RemoteRuns(RemoteSought, RemoteMany):
         body = {"onto": named, "from_step": from_step}
         flags = {"even_at_most_once": even_at_most_once, "even_after_clean_up": even_after_clean_up}
         made = values(await self.ask("POST", f"{self._place(run_id)}/retry", {**body, **flags}))
-        return RemoteRun(self, run_key(made["id"], self._tenant), self._server.world)
+        return RemoteRun(self, stored_run_key(made["id"], self._tenant), self._server.world)
 
     async def versions(self, workflow: str | None = None) -> Sequence[Version]:
         """As `Client.versions`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cloche.client.remote.run import RemoteRun
 from cloche.client.remote.transport import segment, values
 from cloche.errors import UsageError
-from cloche.history.ids import run_key
+from cloche.history.ids import stored_run_key
 from cloche.history.values import plain
 from cloche.operations.forms import instant, instant_ms
 from cloche.operations.schedules import FiringInfo, ScheduleInfo, spec_of
@@ -64,7 +64,7 @@ class RemoteSchedules:
     async def fire(self, id: str) -> RemoteRun:
         """As `Schedules.fire`."""
         made = values(await self._runs.ask("POST", f"{_place(id)}/fire"))
-        return RemoteRun(self._runs, run_key(made["id"], self._tenant), self._world)
+        return RemoteRun(self._runs, stored_run_key(made["id"], self._tenant), self._world)
 
     async def delete(self, id: str, *, by: str = "") -> None:
         """As `Schedules.delete`."""
