@@ -225,6 +225,9 @@ _UNITS: Final = {
 }
 _SECONDS: Final = {name: seconds for names, seconds in _UNITS.items() for name in names.split()}
 _DURATION_CHARS_MAX: Final = 200  # to look through a text takes as long as its length by itself
+_WORDS: Final = re.compile(
+    r"\s*(?!(?:await|new|typeof|void)\s)\w+(\s+\w+)+\s*"
+)  # words alone are no expression of JavaScript
 _PART: Final = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(sorted(_SECONDS, key=len, reverse=True))})\b", re.IGNORECASE)
 
 
@@ -247,6 +250,10 @@ def duration_of(given: object, path: str, problems: Problems) -> tuple[int | Non
         problems.add(
             "bad_value", path, f"a duration is seconds, a timedelta, an expression or a code string, not {given}"
         )
+        return 0, None
+    if isinstance(given, str) and _WORDS.fullmatch(given):
+        advice = "write seconds as a number, a timedelta, or '3 days', '1h 30m'; a code string is JavaScript that gives seconds"
+        problems.add("bad_value", path, f"{given!r} is no duration: {advice}")
         return 0, None
     return None, value_of(given, path, "duration", problems)
 

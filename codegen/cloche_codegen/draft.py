@@ -184,7 +184,8 @@ class Draft(Schematic):
         made = []
         for arm in self._listed(arms, what, "(condition, step)"):
             if not isinstance(arm, tuple | list) or len(arm) != 2:
-                raise GraphError.one("bad_arm", f"{self.id}/{id}", f"{what} takes pairs (condition, step), not {arm!r}")
+                name = f"the {type(arm).__name__.lower()} '{arm.id}' alone" if hasattr(arm, "id") else repr(arm)
+                raise GraphError.one("bad_arm", f"{self.id}/{id}", f"{what} takes pairs (condition, step), not {name}")
             body = self._body(arm[1], what)
             test = condition_of(arm[0], f"{self.id}/{id}/{body.id}", self._problems)
             made.append(g.Arm(condition=test, body=body))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import PurePath
 from types import FunctionType, ModuleType
 from typing import Any, Final, TypeAlias, TypeVar, overload
@@ -71,6 +72,10 @@ def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[
             advice = f"an id is given by its name: @workflow(id={function!r})"
             raise GraphError.one("bad_workflow", id or function, f"@workflow takes a function, not text; {advice}")
         name = getattr(function, "__qualname__", repr(function))
+        if inspect.isasyncgenfunction(function):
+            what = f"{name} has a yield, and a workflow returns one value"
+            advice = "collect what it gives in a list; what is to be seen on the way is written by a step: ctx.writer.write(x)"
+            raise GraphError.one("bad_workflow", id or name, f"{what}: {advice}")
         raise GraphError.one("bad_workflow", id or name, f"{name} is no async function; write async def {name}(input)")
     described = (inspect.getdoc(function) or "").partition("\n")[0] or None
     name = function.__name__ if id is None else id
@@ -81,12 +86,20 @@ def _native_workflow(function: Coroutines, id: str | None, workflow_class: type[
     parameters = workflow_parameters(function)
     if "input_schema" not in options:
         parameters = replace(parameters, types=_types_of(name, function, parameters))
+    known = list(inspect.signature(workflow_class).parameters)
+    if unknown := [one for one in options if one not in known]:
+        raise TypeError(f"workflow '{name}' has no option {unknown[0]}={_meant(unknown[0], known)}")
     fields = {"description": described, "guest": "python", **_schemas(name, function, parameters, options), **options}
     made = workflow_class(id=name, **fields)
     made.parameters = parameters
     made.function = function
     made._late = lambda: _graph(made, function)
     return made
+
+
+def _meant(option: str, options: list[str]) -> str:
+    near = {"name": "id"}.get(option) or next(iter(get_close_matches(option, options, 1)), None)
+    return f": did you mean {near}=?" if near else f"; there are {', '.join(options)}"
 
 
 def _types_of(id: str, function: FunctionType, parameters: Parameters) -> dict[str, Any]:

@@ -267,6 +267,9 @@ def _create(kind: type[S], scope: Mapping[str, Any], **options: Any) -> S:
         )
     if not callable(execute):
         raise GraphError.one("bad_step", str(id), f"execute must be a function, not {type(execute).__name__}")
+    if inspect.isasyncgenfunction(execute) or inspect.isgeneratorfunction(execute):
+        advice = "return a list, or write each value as it comes: ctx.writer.write(x)"
+        raise GraphError.one("bad_step", str(id), f"its function has a yield, and a step returns one value: {advice}")
     given = {key: value for key, value in options.items() if value is not None}
     given["limits"] = limits_of(str(id), given.pop("concurrency", None), given.pop("rate_limit", None))
     if unknown := [key for key in given if key not in kind.__dataclass_fields__]:

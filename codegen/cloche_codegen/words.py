@@ -21,6 +21,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 V = TypeVar("V")
+W = TypeVar("W")
 Duration = float | timedelta | str  # seconds, a timedelta, or "3 days"
 Tag = str | int | float | bool | None
 
@@ -99,11 +100,19 @@ def race(first: Awaitable[T], second: Awaitable[U], /) -> Awaitable[T | U]: ...
 @overload
 def race(first: Awaitable[T], second: Awaitable[U], third: Awaitable[V], /) -> Awaitable[T | U | V]: ...
 @overload
+def race(
+    first: Awaitable[T], second: Awaitable[U], third: Awaitable[V], fourth: Awaitable[W], /
+) -> Awaitable[T | U | V | W]: ...
+@overload
 def race(*awaitables: Awaitable[T]) -> Awaitable[T]: ...
 @overload
 def race(**named: Awaitable[T]) -> Awaitable[tuple[str, T]]: ...
 def race(*awaitables: Any, **named: Any) -> Any:
-    """What the first one to end gives or raises; the others are abandoned. Of `race(card=…, wire=…)`: its name, and that."""
+    """What the first one to end gives or raises; the others are abandoned. Of `race(card=…, wire=…)`: its name, and that.
+
+    By name, mypy takes several types for what they have in common. With the types that may come both checkers hold them:
+    `won: tuple[str, Receipt | Transfer] = await race(card=…, wire=…)`.
+    """
     for one in (*awaitables, *named.values()):
         if inspect.iscoroutine(one):
             one.close()

@@ -30,6 +30,8 @@ async def wrong(order: Order) -> str:
     amounts: list[str] = some.values  # refused
     task = cloche.create_task(price(order))
     early: str = await task  # refused
+    won: tuple[str, Decimal] = await cloche.race(price=price(order), paid=with_context(order))  # refused
+    await cloche.start_child("invoice", order, id=17)  # refused
     _, value = await cloche.race(one=price(order), other=price(order))
     value.order  # refused
     await cloche.sleep([3])  # refused

@@ -95,6 +95,14 @@ async def shop(order: Order) -> Paid:
     task = cloche.create_task(price(order), name="early")
     assert_type(await task, Decimal)
     assert_type(await cloche.race(one=price(order), other=price(order)), tuple[str, Decimal])
+    won: tuple[str, Decimal | Paid] = await cloche.race(price=price(order), paid=with_context(order))
+    match won:
+        case name, Decimal() as amount:
+            assert_type((name, amount), tuple[str, Decimal])
+        case _, paid:
+            assert_type(paid, Paid)
+    assert_type(await cloche.race(price(order), with_context(order), count("a"), price(order)), Decimal | Paid | int)
+    assert_type(await cloche.start_child("invoice", order, id="invoice", name="bill"), Any)
     assert_type(settled[0].error, Exception)
     assert_type(settled.failed, list[cloche.BatchItem[Decimal]])
     with cloche.create_hook(schema=Order, token="orders") as hook:

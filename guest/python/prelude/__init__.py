@@ -1,6 +1,5 @@
 """`cloche` as a workflow sees it, in the Python guest."""
 
-from sys import modules
 from typing import Any
 
 from ._batches import Batch, BatchItem
@@ -61,6 +60,8 @@ _OF_THE_HOST = ("Step", "Workflow")  # that look like names of here; a test know
 
 def __getattr__(name: str) -> Any:
     """Names of the host's `cloche` can be imported, so that source runs as it was written, and not used."""
-    if name.startswith("_") or (name not in _OF_THE_HOST and nearest(name, __all__)):
-        raise AttributeError(f"module 'cloche' has no attribute {name!r}", name=name, obj=modules[__name__])
+    near = None if name.startswith("_") or name in _OF_THE_HOST else nearest(name, __all__)
+    if near or name.startswith("_"):
+        meant = f". Did you mean {near!r}?" if near else ""
+        raise AttributeError(f"module 'cloche' has no attribute {name!r}{meant}")
     return _Outside(name, (), {})

@@ -19,11 +19,14 @@ class BatchItem(dict[str, Any]):
     `ok`, `value`, `error`, `index` and `name` say the same; `error` is the exception itself, which can be raised.
     """
 
-    __slots__ = ("_exception", "_of", "index")
+    __slots__ = ("_at", "_exception")
 
-    index: int
+    _at: tuple[int, Any]  # its place, and what was awaited
     _exception: BaseException | None
-    _of: Any
+
+    @property
+    def index(self) -> int:
+        return self._at[0]
 
     @property
     def status(self) -> str:
@@ -47,7 +50,8 @@ class BatchItem(dict[str, Any]):
 
     @property
     def name(self) -> str | None:
-        return self._of if self._of is None or isinstance(self._of, str) else name_of(self._of)
+        of = self._at[1]
+        return of if of is None or isinstance(of, str) else name_of(of)
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
@@ -62,39 +66,31 @@ def name_of(awaitable: Any) -> str | None:
     return named() if named is not None else getattr(awaitable, "__name__", None)
 
 
-_SUCCESS: Final[dict[str, Any]] = {"status": "success", "output": None}
-
-
 def items_of(
     results: list[Any], awaitables: Sequence[Any], failures: Mapping[int, BaseException]
 ) -> Iterator[BatchItem]:
     """The items of a batch. `results` has what each gave, OPEN where it did not end well; `failures` what some raised."""
-    new, success = BatchItem, _SUCCESS
-    for index, (value, of) in enumerate(zip(results, awaitables, strict=True)):
+    new = BatchItem
+    for at, value in zip(enumerate(awaitables), results, strict=True):
         if value is OPEN:
-            error = failures.get(index)
-            yield unended_item(index, of) if error is None else failed_item(index, of, error)
+            error = failures.get(at[0])
+            yield unended_item(*at) if error is None else failed_item(*at, error)
             continue
-        made = new(success)
-        if value is MISSING:
-            del made["output"]
-        else:
-            made["output"] = value
-        made.index = index
-        made._of = of
+        made = new(status="success") if value is MISSING else new(status="success", output=value)
+        made._at = at
         yield made
 
 
 def failed_item(index: int, of: Any, error: BaseException) -> BatchItem:
     made = BatchItem(status="failed", error=failure_of(error))
-    made.index, made._of, made._exception = index, of, error
+    made._at, made._exception = (index, of), error
     return made
 
 
 def unended_item(index: int, of: Any) -> BatchItem:
     """It was not waited for, or never began."""
     made = BatchItem(status="canceled")
-    made.index, made._of = index, of
+    made._at = index, of
     return made
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import CodeType, CoroutineType, ModuleType
 from typing import Any, Final
 
@@ -68,6 +69,8 @@ def not_ours(awaited: object) -> TypeError:
     if callable(awaited):
         return TypeError("a function cannot be awaited in a workflow: call it, as in await charge(order)")
     several = "; give several one by one: gather(*calls)" if isinstance(awaited, list | tuple) else ""
+    if isinstance(awaited, dict):
+        several = "; give several one by one: gather(*calls.values()), or race(**calls) by name"
     return TypeError(
         f"{type(awaited).__name__} cannot be awaited in a workflow: await steps, sleeps and events{several}"
     )
@@ -81,7 +84,7 @@ def promise_of(awaitable: Any) -> Promise:
         return awaitable
     if isinstance(awaitable, CoroutineType):
         return Task(awaitable)
-    if hasattr(awaitable, "__await__"):
+    if hasattr(awaitable, "__await__") and not isinstance(awaitable, partial):  # a step that was not called
         return Task(_awaiting(awaitable))
     raise not_ours(awaitable)
 

@@ -39,15 +39,22 @@ def step(
     if not isinstance(target, str):
         return _decorated(id, target)
     if signature is None:
-        return partial(StepCall, target, path)
+        return Step(StepCall, target, path)
     types = typed(
         options.get("returns"), options.get("takes")
     )  # no parameters: they would cost each call that has neither
-    return partial(StepCall, shape_of(target, signature, types), path)
+    return Step(StepCall, shape_of(target, signature, types), path)
+
+
+class Step(partial[StepCall]):
+    """A step of the host inside: calling it is asking for it. It says what is missing where it is awaited itself."""
+
+    def __await__(self) -> NoReturn:
+        raise _loop.not_ours(self)
 
 
 def _decorated(id: str | None, function: Any) -> Any:
-    return partial(StepCall, shape_of(id or function.__name__, signature_of(function, "ctx", "context")), None)
+    return Step(StepCall, shape_of(id or function.__name__, signature_of(function, "ctx", "context")), None)
 
 
 def child(

@@ -59,6 +59,8 @@ def _looked_for(error: AttributeError | ImportError | NameError) -> tuple[Any, I
 def _attributes(found: Any) -> list[Any]:
     if isinstance(found, ModuleType):
         return list(vars(found))
-    own = object.__getattribute__(found, "__dict__") if hasattr(type(found), "__dict__") else {}
+    own: list[str] = []
+    with suppress(AttributeError):  # of a text, of a class with slots
+        own += object.__getattribute__(found, "__dict__")
     keys = dict.keys(found) if isinstance(found, dict) else ()
     return [*keys, *own, *(name for kind in type(found).__mro__ for name in vars(kind))]

@@ -193,6 +193,18 @@ class _GatherBatch(_Several):
         return self.batch("completed")
 
 
+class _GatherAll(_GatherBatch):
+    """No number of successes ends it: they are not counted, and one costs what it costs a plain `gather`."""
+
+    __slots__ = ()
+
+    def settled(self, index: int, value: Any, error: BaseException | None) -> None:
+        if error is None:
+            self.results[index] = value
+        else:
+            _GatherBatch.settled(self, index, value, error)
+
+
 class _Race(_Several):
     __slots__ = ("names",)
 
@@ -217,8 +229,10 @@ def gather(
     gives is a `Batch`; likewise with `min_successes`, which ends it well as soon as so many have succeeded, and with
     `tolerated_failures`. Where these cannot be met any more a `CompletionError` is raised, whose `batch` has what there is.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is how many may be under way at once, at least 1, not {limit}")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise (ValueError if type(limit) is int else TypeError)(
+            f"limit is how many may be under way at once, a whole number from 1, not {limit!r}"
+        )
     width = len(awaitables) if limit is None else limit
     if not settle and min_successes is None and tolerated_failures is None:
         return _Gather(awaitables, width)
@@ -226,7 +240,8 @@ def gather(
     _check_count("tolerated_failures", tolerated_failures)
     if min_successes is not None and min_successes > len(awaitables):
         raise ValueError(f"min_successes is {min_successes}, and only {len(awaitables)} can succeed")
-    return _GatherBatch(awaitables, width, min_successes, tolerated_failures)
+    kind = _GatherAll if min_successes is None else _GatherBatch
+    return kind(awaitables, width, min_successes, tolerated_failures)
 
 
 def _check_count(what: str, count: int | None) -> None:

@@ -337,6 +337,8 @@ def _checked(engine: Any) -> CellSource:
     Raises:
         UsageError: it is no engine.
     """
+    if isinstance(engine, type):
+        raise UsageError(f"engine= takes an engine, and not the class {engine.__name__}: call it, {engine.__name__}()")
     if not hasattr(engine, "limits"):
         advice = "SandboxEngine(…), ProcessEngine(…) or DirectEngine()"
         raise UsageError(f"engine= takes an engine, and not {engine!r}: {advice}")

@@ -18,7 +18,7 @@ from cloche.operations.start_requests import NotBegun, waiting_start
 from cloche.operations.timing import StepStory, TopReport
 from cloche.operations.why import Why
 from cloche.store import FailureGroup, RunFilter
-from cloche.text import quoted
+from cloche.text import QUOTED_CHARS_MAX, brief
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,6 +47,9 @@ class RunQuery(TypedDict, total=False):
     step: str | None
     tags: Mapping[str, str] | None
     is_retried: bool | None
+
+
+_ASKED = RunQuery.__annotations__.keys()
 
 
 class Sought:
@@ -94,9 +97,9 @@ class Sought:
         return await start_requests.not_begun(self.connection.store, filter, text, limit)
 
     def _filter(self, all_tenants: bool, asked: dict[str, Any]) -> RunFilter:
-        if unknown := asked.keys() - RunQuery.__annotations__.keys():
-            named = ", ".join(map(quoted, sorted(unknown)))
-            raise UsageError(f"runs are not found by {named}, but by {', '.join(RunQuery.__annotations__)}")
+        if unknown := asked.keys() - _ASKED:
+            named = ", ".join(f"{brief(name, QUOTED_CHARS_MAX)}=" for name in sorted(unknown))
+            raise UsageError(f"runs are not found by {named}: there are {', '.join(sorted(_ASKED))}")
         asked["until"] = finding.before(self.connection.world.now(), asked.pop("age", None), asked.get("until"))
         return finding.filter_of(None if all_tenants else self._tenant, **asked)
 

@@ -54,6 +54,10 @@ class Registry:
     """Workflows and steps by id. Code that a tenant brought is never taken for a registered workflow of the same id."""
 
     def __init__(self, resources: Mapping[type, Any] | None = None) -> None:
+        if not isinstance(resources, Mapping | None):
+            raise UsageError(
+                f"resources= takes what steps are given by its class, {{Database: database}}, and not {resources!r}"
+            )
         self._resources = dict(resources or {})  # what steps are given, by the class that they name
         self._steps: dict[str, Step] = {}
         self._workflows: dict[str, Workflow] = {}

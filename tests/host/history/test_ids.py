@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -27,6 +29,13 @@ OLD = "\uffff"  # was allowed in names, and is no character
 def test_a_name_is_the_same_in_host_and_codegen() -> None:
     assert ids.NOT_IN_NAMES.pattern == names.NOT_IN_NAMES.pattern
     assert ids.NAME_SIZE_MAX == names.NAME_SIZE_MAX
+
+
+def test_the_guest_of_javascript_knows_the_same_names() -> None:
+    source = (Path(__file__).parents[3] / "guest/js/prelude/words.js").read_text("utf-8")
+    [pattern] = re.findall(r"const NOT_IN_NAMES = /(.*)/u;", source)
+    wide = re.sub(r"\\u\{(\w+)\}", lambda found: f"\\U{int(found[1], 16):08x}", pattern)
+    assert wide == ids.NOT_IN_NAMES.pattern
 
 
 @given(st.text(max_size=5) | st.text(st.sampled_from("a é\u0301\u200b\ufffe\uffff\x7f\t\xa0"), max_size=201))

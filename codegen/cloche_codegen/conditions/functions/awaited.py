@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
+from cloche_codegen.conditions.functions.refusals import refused
 from cloche_codegen.conditions.functions.source import Written
 
 
@@ -25,6 +26,9 @@ def schemas_awaited(function: FunctionType, source: Written) -> Iterator[tuple[s
             found = None if schema is None else eval(compile(ast.Expression(schema), "<schema>", "eval"), scope)
         except Exception:
             continue
+        if isinstance(found, str):
+            reason, advice = f"its schema is the text {found!r}", f"give the type itself: schema={found}"
+            raise refused(source, node, reason, advice)
         if found is not None:
             first = node.args[0] if node.args else None
             yield first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None, found

@@ -9,11 +9,11 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator
-from difflib import get_close_matches
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from cloche_codegen.conditions.functions.names import Lookup
+from cloche_codegen.conditions.functions.near import nearest
 from cloche_codegen.conditions.functions.refusals import refused
 from cloche_codegen.conditions.functions.source import Written
 
@@ -60,9 +60,38 @@ def check_words(source: Written, look_up: Lookup) -> None:
                 raise refused(
                     source, node, f"it uses {name}.{attr}, which is not there", f"did you mean {name}.{near}?"
                 )
+            case ast.Expr(value=ast.Call(func=called)) if word := _awaitable(called, look_up):
+                raise refused(source, node, f"it calls {word}(…) and does not await it", f"write await {word}(…)")
             case ast.Await(value=ast.Call(func=ast.Name(id=name))) if gives_no_awaitable(look_up(name)):
                 advice = f"call it without 'await'; if it does real work, make it a step: @step above def {name}"
                 raise refused(source, node, f"it awaits {name}(), which is neither a step nor async", advice)
+
+
+_AWAITED: Final = {
+    "cloche_codegen.words": (
+        "continue_as_new",
+        "gather",
+        "race",
+        "sleep",
+        "sleep_until",
+        "start_child",
+        "wait_for_event",
+    ),
+    "asyncio.tasks": ("sleep", "wait", "wait_for"),
+}
+
+
+def _awaitable(called: ast.expr, look_up: Lookup) -> str | None:
+    """How what is called is written, if it does nothing until it is awaited: a word of cloche's, a workflow."""
+    match called:
+        case ast.Name(id=name):
+            found = look_up(name)
+        case ast.Attribute(value=ast.Name(id=name), attr=attr):
+            found = getattr(look_up(name), attr, None) if isinstance(look_up(name), ModuleType) else None
+        case _:
+            return None
+    is_word = getattr(found, "__name__", "") in _AWAITED.get(str(getattr(found, "__module__", "")), ())
+    return ast.unparse(called) if is_word or hasattr(found, "committed") else None
 
 
 def _meant(module: Any, attr: str) -> str | None:
@@ -72,7 +101,7 @@ def _meant(module: Any, attr: str) -> str | None:
         return None
     if module.__name__ in sys.stdlib_module_names and sys.version_info < GUEST_PYTHON:
         return None
-    return next(iter(get_close_matches(attr, [name for name in dir(module) if not name.startswith("_")], 1, 0.7)), None)
+    return nearest(attr, [name for name in dir(module) if not name.startswith("_")])
 
 
 def _uses(source: Written, look_up: Lookup) -> Iterator[tuple[ast.AST, str]]:

@@ -62,6 +62,7 @@ from cloche_codegen.conditions.functions.names import (
     own_name,
     use_of,
 )
+from cloche_codegen.conditions.functions.near import undefined
 from cloche_codegen.conditions.functions.refusals import NotUnderGlass, function_in, parameters_of, refused, unwrapped
 from cloche_codegen.conditions.functions.source import NoSource, Place, Written, written
 from cloche_codegen.conditions.functions.taken import Definition, Taken
@@ -443,5 +444,4 @@ class _Taking:
             return
         if why := why_not_inside(name):
             raise refused(source, use_of(name, source), f"it uses {name}, which {why}", "make what needs it a step")
-        advice = "define it above the function, or before the workflow is committed"
-        raise refused(source, use_of(name, source), f"it uses {name}, which is not defined", advice)
+        raise undefined(name, use_of(name, source), source, self.objects)
