@@ -1,27 +1,30 @@
 """An agent loop: turns of a model, tools side by side, output while it works, a person who is asked, and a budget."""
 
 import asyncio
+from typing import Any
 
-from cloche import Cloche, Kind, Policy, StepContext, create_step, gather, step, workflow
+from cloche import Cloche, Kind, Policy, StepContext, gather, step, workflow
 
 
 @step(retries=3)
-def ask_model(turn: int, heard: list, ctx: StepContext) -> dict:  # a script stands in for a model
+def ask_model(turn: int, heard: list[int], ctx: StepContext) -> dict[str, Any]:  # a script stands in for a model
     ctx.writer.write(f"turn {turn}: I heard {sum(heard)}")
     return {"tools": ["tea", "coffee", "milk"][: turn % 3 + 1], "asks": "Go on?" if turn == 25 else None}
 
 
-look_up = create_step(id="look_up", execute=lambda name: len(name))
+@step
+def look_up(name: str) -> int:
+    return len(name)
 
 
 @step
 def approve(question: str, ctx: StepContext) -> bool:
-    return ctx.resume_data if ctx.resume_data is not None else ctx.suspend({"question": question})
+    return bool(ctx.resume_data) if ctx.resume_data is not None else ctx.suspend({"question": question})
 
 
 @workflow(id="agent")
-async def agent(turns: int) -> dict:
-    heard: list = []
+async def agent(turns: int) -> dict[str, Any]:
+    heard: list[int] = []
     for turn in range(turns):
         answer = await ask_model(turn, heard)
         heard = await gather(*[look_up(name) for name in answer["tools"]], limit=2)

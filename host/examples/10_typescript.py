@@ -23,8 +23,8 @@ async def main() -> None:
     bundle = load_bundle(FILE)
     print("calls:", ", ".join(bundle.steps))
     with tempfile.TemporaryDirectory() as directory:
-        steps = [create_account, send_mail]
-        async with Cloche(Path(directory) / "runs.db", workflows=bundle.workflows, steps=steps) as app:
+        store, steps = Path(directory) / "runs.db", (create_account, send_mail)
+        async with Cloche(store, workflows=bundle.workflows, steps=steps) as app:
             run = await app.start("onboarding", [{"id": "o-1", "mail": "ann@shop.example"}])
             print((await run.result(final=True)).unwrap())
             print("replays:", (await app.replay(run.id)).ok)

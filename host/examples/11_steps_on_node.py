@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cloche import Cloche, create_step, create_workflow
+from cloche import Cloche, create_step, create_workflow, step
 
 FILE = Path(__file__).with_name("onboarding.mjs")
 
@@ -14,15 +14,18 @@ def has_mail(data: dict[str, Any]) -> bool:
     return bool(data["mail"])
 
 
+def has_none(data: dict[str, Any]) -> bool:
+    return not data["mail"]
+
+
+@step
+def letter(account: dict[str, Any]) -> str:
+    return f"a letter to {account['id']}"
+
+
 account = create_step(node=f"{FILE}#createAccount")
 mail = create_step(node=f"{FILE}#sendMail", retries=2)
-letter = create_step(id="letter", execute=lambda account: f"a letter to {account['id']}")
-onboarding = (
-    create_workflow(id="onboarding")
-    .then(account)
-    .branch([(has_mail, mail), (lambda data: not data["mail"], letter)])
-    .commit()
-)
+onboarding = create_workflow(id="onboarding").then(account).branch([(has_mail, mail), (has_none, letter)]).commit()
 
 
 async def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "typing"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests" / "typing"
 MYPY = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary", "--hide-error-context")
 
 
@@ -45,3 +47,24 @@ def test_pyright_refuses_what_is_marked_and_no_more(file: str) -> None:
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found = {int(line) for line in re.findall(rf"{file}:(\d+):\d+ - error", done.stdout)}
     assert found == marked(file, "pyright"), done.stdout
+
+
+# Programs as newcomers write them. What they have of this repository's own tools is not theirs.
+EXAMPLES = sorted(
+    [*(ROOT / "host" / "examples").glob("*.py"), *(ROOT / "host" / "examples" / "tutorials").glob("*.py")]
+)
+
+
+def test_both_checkers_pass_every_example(cache: Path, tmp_path: Path) -> None:
+    """They are checked as a user's own: `cloche` is a package that is installed."""
+    files = [str(file) for file in EXAMPLES]
+    assert len(files) >= 20
+    mypy = [*MYPY, f"--cache-dir={cache}", "--follow-imports=silent", "--explicit-package-bases", *files]
+    pyright = [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable]
+    config = json.loads((FOLDER / "pyrightconfig.json").read_text("utf-8")) | {"include": files}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config), "utf-8")
+    for command, folder in ((mypy, FOLDER), (pyright, tmp_path)):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        found = [line for line in done.stdout.splitlines() if "error" in line and "0 errors" not in line]
+        assert found == [], done.stdout
+        assert done.returncode == 0, done.stderr

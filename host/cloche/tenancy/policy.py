@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from cloche.history.bounds import Bounds
 from cloche.history.limits import Limits
+from cloche.tenancy.strict_model import StrictModel
 
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1 << 62, strict=True)]
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 
 
-class Grant(BaseModel):
+class Grant(StrictModel):
     """Leave to call one step of the host.
 
     Attributes:
@@ -32,8 +32,6 @@ class Grant(BaseModel):
         arguments: what its input must be, as JSON data: a mapping of field to the values it may have; fields that are not
             named may be anything. None: any input.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: str
     arguments: dict[str, tuple[Any, ...]] | None = None
@@ -50,15 +48,13 @@ class Grant(BaseModel):
         )
 
 
-class LimitBound(BaseModel):
+class LimitBound(StrictModel):
     """A tenant's part of a limit that holds over all workers.
 
     Attributes:
         limit: the name of the limit, as a step or workflow has it.
         most: how many the tenant may have at once, or begin in the limit's window.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: str
     most: Count
@@ -95,7 +91,7 @@ def _parts(field: FieldInfo) -> tuple[str, str]:
     return counts, why
 
 
-class Policy(BaseModel):
+class Policy(StrictModel):
     """Bounds of one tenant. Frozen; `policy.model_copy(update={…})` makes another.
 
     A run that goes beyond a bound ends with `LimitExceeded` (or the fault of its cell: `FuelExhausted`, `TimeExhausted`,
@@ -108,200 +104,209 @@ class Policy(BaseModel):
     fault says `asked` too: 100,001, the first one too many), `event_output_bytes` (6 MiB) and `native_stack_bytes`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, given: Any) -> Any:
-        for name in given if isinstance(given, Mapping) else ():
-            if name not in cls.model_fields and (near := get_close_matches(str(name), cls.model_fields, 1)):
-                raise ValueError(f"a policy has no {name}: did you mean {near[0]}?")
-        return given
-
     # ---- computing ----
     fuel_per_event: Count = Field(
-        2_000_000_000,
+        default=2_000_000_000,
         description="wasm instructions for one delivered event: ends loops, the same everywhere; this is about 0.15 s.",
     )
     fuel_per_load: Count = Field(
-        20_000_000_000,
+        default=20_000_000_000,
         description="wasm instructions for evaluating a workflow's code: bundles are large; this is about 1.5 s.",
     )
     fuel_per_run: Count = Field(
-        10**13,
+        default=10**13,
         description="wasm instructions of a whole run: ends what computes a little at each event; this is about 12 minutes.",
     )
     wall_ms_per_event: Count = Field(
-        10_000,
+        default=10_000,
         description="milliseconds for one delivered event: ends what burns time and no fuel; depends on the machine.",
     )
     memory_bytes: Count = Field(
-        128 * _MIB,
+        default=128 * _MIB,
         le=1 << 32,
         description="bytes of a cell's linear memory, with 17 MiB of stack and windows: it is the host's memory.",
     )
 
     # ---- code ----
-    source_bytes: Count = Field(4 * _MIB, description="bytes of a workflow's source: it is parsed, kept and evaluated.")
+    source_bytes: Count = Field(
+        default=4 * _MIB, description="bytes of a workflow's source: it is parsed, kept and evaluated."
+    )
     image_bytes: Count = Field(
-        32 * _MIB, description="bytes that evaluating the source may change in the guest: each cell copies them."
+        default=32 * _MIB,
+        description="bytes that evaluating the source may change in the guest: each cell copies them.",
     )
     checkpoint_bytes: Count = Field(
-        16 * _MIB,
+        default=16 * _MIB,
         description="bytes of a stored checkpoint: a larger one is not kept, and the run is replayed in full.",
     )
 
     # ---- the log ----
     events_per_run: Count = Field(
-        10_000_000, description="records of a run's log: ends endless runs; a step has three or four."
+        default=10_000_000, description="records of a run's log: ends endless runs; a step has three or four."
     )
-    log_bytes_per_run: Count = Field(1 * _GIB, description="bytes of a run's log: disk, and time to read it again.")
+    log_bytes_per_run: Count = Field(
+        default=1 * _GIB, description="bytes of a run's log: disk, and time to read it again."
+    )
     log_bytes_per_second: Count = Field(
-        256 * _MIB,
+        default=256 * _MIB,
         description="bytes that the tenant's runs add in a second, over all workers, more waits: the disk is everybody's.",
     )
     commands_per_event: Count = Field(
-        100_000,
+        default=100_000,
         le=100_000,
         description="commands for one delivered event: each costs the host 70 times what it costs the guest.",
     )
     console_bytes: Count = Field(
-        1 * _MIB, description="bytes of log lines for one delivered event: the log is no dump."
+        default=1 * _MIB, description="bytes of log lines for one delivered event: the log is no dump."
     )
     run_lifetime_s: Count = Field(
-        3_155_760_000,
+        default=3_155_760_000,
         description="seconds from a run's start: it ends when it moves after that; this is 100 years.",
     )
     cancel_s: Count = Field(
-        10,
+        default=10,
         description="seconds that steps may go on in a run that is canceled: then they are left behind, and it ends.",
     )
     clean_up_s: Count = Field(
-        60,
+        default=60,
         description="seconds in which a native workflow that is canceled may clean up: else whoever cancels waits for ever.",
     )
 
     # ---- values ----
     payload_bytes: Count = Field(
-        8 * _MIB - _KIB,
+        default=8 * _MIB - _KIB,
         le=8 * _MIB - _KIB,
         description="bytes of one message in either direction: what the windows take.",
     )
     value_depth: int = Field(
-        64,
+        default=64,
         ge=1,
         le=64,
         strict=True,
         description="containers within each other in what a guest writes: whoever walks them nests as deep.",
     )
     value_items: Count = Field(
-        1_000_000, description="items in one message that a guest writes: each becomes an object."
+        default=1_000_000, description="items in one message that a guest writes: each becomes an object."
     )
-    label_bytes: Count = Field(1 * _KIB, description="bytes of a resume label: it is compared, stored and shown.")
+    label_bytes: Count = Field(
+        default=1 * _KIB, description="bytes of a resume label: it is compared, stored and shown."
+    )
     id_bytes: Count = Field(
-        4 * _KIB, description="bytes of a name or path that a guest writes: it is indexed and shown."
+        default=4 * _KIB, description="bytes of a name or path that a guest writes: it is indexed and shown."
     )
 
     # ---- what is open ----
-    pending_steps: Count = Field(100_000, description="steps of a run that are asked for and not done: each is a task.")
-    timers: Count = Field(100_000, description="timers of a run that are set: each is kept in memory until it fires.")
-    hooks: Count = Field(10_000, description="events that a run waits for: each is looked up when one arrives.")
-    children: Count = Field(10_000, description="runs that one run starts: each has a log and a cell of its own.")
+    pending_steps: Count = Field(
+        default=100_000, description="steps of a run that are asked for and not done: each is a task."
+    )
+    timers: Count = Field(
+        default=100_000, description="timers of a run that are set: each is kept in memory until it fires."
+    )
+    hooks: Count = Field(default=10_000, description="events that a run waits for: each is looked up when one arrives.")
+    children: Count = Field(
+        default=10_000, description="runs that one run starts: each has a log and a cell of its own."
+    )
     child_depth: int = Field(
-        16, ge=0, le=1_000, strict=True, description="runs that are started by each other: ends recursion."
+        default=16, ge=0, le=1_000, strict=True, description="runs that are started by each other: ends recursion."
     )
 
     descendants: Count = Field(
-        1_000_000, description="runs below one that somebody started, children and theirs and so on: ends fork bombs."
+        default=1_000_000,
+        description="runs below one that somebody started, children and theirs and so on: ends fork bombs.",
     )
 
     # ---- the tenant ----
     step_starts_per_second: Count = Field(
-        100_000,
+        default=100_000,
         description="tries at steps that the tenant's runs begin in a second, repeated ones too, over all workers, others wait:"
         " they are the host's work.",
     )
     starts_per_second: Count = Field(
-        100_000,
+        default=100_000,
         description="runs of the tenant that begin or queue in a second, over all workers, children too; others wait: each is "
         "a log, and commits.",
     )
     deploys_per_second: Count = Field(
-        1_000, description="deploys of the tenant in a second, over all workers, others wait: each is read and loaded."
+        default=1_000,
+        description="deploys of the tenant in a second, over all workers, others wait: each is read and loaded.",
     )
     calls_per_second: Count = Field(
-        100_000,
+        default=100_000,
         description="calls of the tenant's handles in a second, over all workers, others wait: each asks the store.",
     )
     tenant_memory_bytes: Count = Field(
-        1 * _GIB,
+        default=1 * _GIB,
         description="bytes of the tenant's cells that a worker keeps between their turns, others are rebuilt: it is the "
         "host's memory.",
     )
     concurrent_runs: Count = Field(
-        100_000,
+        default=100_000,
         description="runs of the tenant that are at work, in all workers, children too: others queue, and cost a row.",
     )
     queued_runs: Count = Field(
-        1_000_000,
+        default=1_000_000,
         description="runs of the tenant that wait to be driven: more are not taken, for the store is everybody's.",
     )
 
     stored_bytes: Count = Field(
-        1 << 50,
+        default=1 << 50,
         description="bytes of the tenant in the store, logs, code and checkpoints, over all workers: starts and deploys beyond "
         "are refused, and open runs wait until there is room.",
     )
     open_runs: Count = Field(
-        100_000_000,
+        default=100_000_000,
         description="runs of the tenant that have not ended, over all workers, children too: each is looked at when something "
         "comes for it.",
     )
     blocked_runs: Count = Field(
-        10_000_000,
+        default=10_000_000,
         description="runs of the tenant that are blocked: nothing more starts until somebody has looked at them.",
     )
 
     waiting_events: Count = Field(
-        10_000,
+        default=10_000,
         description="events that wait until a run waits for them: who sends them need not know that nobody does.",
     )
     waiting_event_bytes: Count = Field(
-        64 * _MIB, description="bytes of the events that wait for a run: they lie in the store until they are taken."
+        default=64 * _MIB,
+        description="bytes of the events that wait for a run: they lie in the store until they are taken.",
     )
     tenant_waiting_events: Count = Field(
-        1_000_000, description="events that wait for all runs of the tenant: the store is everybody's."
+        default=1_000_000, description="events that wait for all runs of the tenant: the store is everybody's."
     )
     tenant_waiting_event_bytes: Count = Field(
-        1 * _GIB, description="bytes of the events that wait for all runs of the tenant: the disk is everybody's."
+        default=1 * _GIB,
+        description="bytes of the events that wait for all runs of the tenant: the disk is everybody's.",
     )
 
     schedules: Count = Field(
-        10_000, description="schedules of the tenant that will begin a run yet: each is a row that workers look at."
+        default=10_000,
+        description="schedules of the tenant that will begin a run yet: each is a row that workers look at.",
     )
     schedule_every_s: Count = Field(
-        1,
+        default=1,
         description="seconds from one instant of a schedule to the next, at least: each begins a run, for as long as nobody "
         "stops it.",
     )
 
     limit_bounds: tuple[LimitBound, ...] = Field(
-        (),
+        default=(),
         description="parts of the limits of steps and workflows that the tenant may have at most: one tenant does not take all "
         "of what everybody shares.",
     )
 
     # ---- rights ----
     steps: tuple[Grant, ...] | None = Field(
-        None, description="the steps that may be called, None for those registered: steps run with the host's rights."
+        default=None,
+        description="the steps that may be called, None for those registered: steps run with the host's rights.",
     )
     host_closures: bool = Field(
-        False,
+        default=False,
         strict=True,
         description="whether workflows of mode 'host-closures' may start: their functions run on the host, unbounded.",
     )
     child_workflows: tuple[str, ...] | None = Field(
-        None,
+        default=None,
         description="workflows that may be started as children, None for all: the app's own are among them.",
     )
 

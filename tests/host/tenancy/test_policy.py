@@ -451,5 +451,5 @@ def test_a_policy_is_frozen_strict_and_refuses_what_it_does_not_know() -> None:
 
 def test_a_misspelt_bound_says_which_one_is_meant() -> None:
     misspelt: dict[str, Any] = {"max_children": 3}
-    with pytest.raises(ValidationError, match="a policy has no max_children: did you mean children"):
+    with pytest.raises(ValidationError, match="Policy has no max_children: did you mean children"):
         Policy(**misspelt)
