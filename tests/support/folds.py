@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "vectors" / "folds.json"
 RUNNER = ROOT / "tests" / "support" / "fold_runner.mjs"
 KEPT = "CLOCHE_FOLDS"  # a file to which the heads of all cases are added
-LOGS_MAX = 60  # of the table
+LOGS_MAX = 100  # of the table
 _HERE = "PYTEST_CURRENT_TEST"
 
 
@@ -89,7 +89,7 @@ def main() -> None:
     kept = ROOT / ".cache" / "folds.jsonl"
     kept.parent.mkdir(exist_ok=True)
     kept.unlink(missing_ok=True)
-    files = sys.argv[1:] or ["tests/cases", "tests/host/run/test_native_python.py"]
+    files = sys.argv[1:] or ["tests/cases", "tests/host/run/test_folds_of_runs.py"]
     subprocess.run([sys.executable, "-m", "pytest", "-q", *files], env={**os.environ, KEPT: str(kept)}, check=False)
     table = golden() if GOLDEN.exists() else []
     seen = {_shape(one["heads"]) for one in table}

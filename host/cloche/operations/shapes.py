@@ -21,6 +21,7 @@ from cloche_codegen.shape_data import NOTHING, shape_data
 
 if TYPE_CHECKING:
     from cloche.engines import Code
+    from cloche.operations.shown_code import ShownCode
     from cloche.store import Store
 
 KEPT_BYTES_MAX = 32 << 20
@@ -39,6 +40,14 @@ async def shape_of(store: Store, digest: str) -> dict[str, Any]:
         found = await beside(TenantId(code.owner), partial(_read, code))
         _kept.put(digest, found, 4 * len(code.source) + 4 * len(code.graph), code.owner)
     return found
+
+
+async def shape_of_shown(store: Store, shown: ShownCode) -> dict[str, Any]:
+    """The same of code that is shown: of a workflow of this process, before any run has it, too."""
+    if shown.digest is not None:
+        return await shape_of(store, shown.digest)
+    language, source = next(iter(shown.sources.items()))
+    return {"language": language, **await asyncio.to_thread(shape_data, language, shown.graph, source.code)}
 
 
 def _read(code: Code) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 /** The time now, by the server's clock: it ticks once a second while the page is seen. */
 
-import { signal } from "@preact/signals";
+import { signal } from "./signals";
 import { clockSkew } from "./api/client";
 
 export const now = signal(Date.now());
@@ -40,14 +40,12 @@ export function rough(ms: number): string {
 
 /** In a sentence: `14 minutes ago`, `in 3 hours`. */
 export function fromNow(at: number, present: number): string {
-  const distance = Math.abs(present - at);
-  const s = Math.round(distance / 1000);
-  const [count, unit] =
-    s < 60 ? [s, "second"] : s < 5400 ? [Math.round(s / 60), "minute"] : s < 172_800 ? [Math.round(s / 3600), "hour"] : [Math.round(s / 86_400), "day"];
-  if (s < 1) return "just now";
-  const text = `${count} ${unit}${count === 1 ? "" : "s"}`;
-  return at <= present ? `${text} ago` : `in ${text}`;
+  const s = Math.round(Math.abs(present - at) / 1000);
+  const [each, unit]: [number, Intl.RelativeTimeFormatUnit] = s < 60 ? [1, "second"] : s < 5400 ? [60, "minute"] : s < 172_800 ? [3600, "hour"] : [86_400, "day"];
+  return s < 1 ? "just now" : DISTANCE.format(Math.sign(at - present) * Math.round(s / each), unit);
 }
+
+const DISTANCE = new Intl.RelativeTimeFormat("en");
 
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });

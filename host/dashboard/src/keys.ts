@@ -1,6 +1,6 @@
 /** Keys of the page: each place says which it has, and `?` lists them. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export interface Key {
   /** As `KeyboardEvent.key` says it; `Shift+ArrowLeft` with a modifier; several do the same. */
@@ -23,7 +23,7 @@ export const keyGroups = (): readonly Group[] => groups;
 export function useKeys(name: string, keys: Key[]): void {
   const group = useRef<Group>({ name, keys }).current;
   group.keys = keys;
-  useEffect(() => {
+  useLayoutEffect(() => {
     groups.push(group);
     return () => {
       groups.splice(groups.indexOf(group), 1);

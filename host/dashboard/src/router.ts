@@ -1,6 +1,6 @@
 /** Where the page is: `#/runs/ID?seq=3&step=charge`. A hash needs nothing of the server, under whatever prefix it serves. */
 
-import { signal } from "@preact/signals";
+import { signal } from "./signals";
 
 export interface Place {
   /** The parts of the path, decoded. */

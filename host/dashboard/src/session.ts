@@ -1,6 +1,6 @@
 /** Who asks, and for which tenant. */
 
-import { computed, signal } from "@preact/signals";
+import { derived, signal } from "./signals";
 import { ask, isSignedOut, Problem, setToken, tenant } from "./api/client";
 import type { Me, Role, TenantUsage } from "./api/models";
 
@@ -10,7 +10,7 @@ export const isAway = signal(false);
 /** Tenants that have runs, for who reaches all of them. */
 export const tenants = signal<string[]>([]);
 /** The tenant that the page shows. */
-export const shownTenant = computed(() => tenant.value ?? me.value?.tenant ?? me.value?.default_tenant ?? "");
+export const shownTenant = derived(() => tenant.value ?? me.value?.tenant ?? me.value?.default_tenant ?? "");
 
 const RANK: Record<Role, number> = { worker: 0, viewer: 1, operator: 2, admin: 3 };
 export const may = (role: Role): boolean => me.value !== null && RANK[me.value.role] >= RANK[role];
@@ -47,7 +47,7 @@ export async function signIn(text: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof Problem && error.status === 409)) {
       setToken(null);
-      throw error;
+      throw error instanceof Problem && error.status === 401 ? new Error("This token lets nobody in: it is not known here, has expired, or was revoked.") : error;
     }
   }
   await begin();

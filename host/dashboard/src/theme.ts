@@ -1,21 +1,14 @@
 /** Light or dark: as the system has it, until the reader says otherwise. */
 
-import { signal } from "@preact/signals";
+import { signal } from "./signals";
+import { keep, kept } from "./kept";
 
-const KEPT = "cloche.theme";
+const KEPT = "theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
-const asked = new URLSearchParams(location.search).get("theme") ?? kept();
+const asked = new URLSearchParams(location.search).get("theme") ?? kept(KEPT);
 
 export const theme = signal<"light" | "dark" | null>(asked === "light" || asked === "dark" ? asked : null);
 apply();
-
-function kept(): string | null {
-  try {
-    return localStorage.getItem(KEPT);
-  } catch {
-    return null;
-  }
-}
 
 function apply(): void {
   if (theme.value === null) delete document.documentElement.dataset.theme;
@@ -26,9 +19,5 @@ export function toggleTheme(): void {
   const isDark = theme.value === null ? system.matches : theme.value === "dark";
   theme.value = isDark ? "light" : "dark";
   apply();
-  try {
-    localStorage.setItem(KEPT, theme.value);
-  } catch {
-    // a browser that keeps nothing: until the page is left
-  }
+  keep(KEPT, theme.value);
 }

@@ -61,12 +61,20 @@ def test_keys_walk_through_workflows(page: Page, server: Serving) -> None:
 
 def test_a_workflow_shows_its_graph_and_the_source_that_is_executed(page: Page, server: Serving) -> None:
     opened(page, server, "workflows/fulfil")
-    outline = page.get_by_role("region", name="Graph")
-    outline.get_by_text("price-goods", exact=True).wait_for()
-    assert outline.get_by_text('inputData.0.shelf ≠ ""').is_visible()
-    assert outline.get_by_text("for each, 2 at once").is_visible()
+    graph = page.get_by_role("region", name="Graph")
+    graph.get_by_role("button", name="price-goods, idle").wait_for()
+    assert graph.locator("title", has_text='inputData.0.shelf ≠ ""').count() == 1
     source = page.get_by_role("region", name="Source")
     source.get_by_text("export default async function fulfil").wait_for()
+    assert source.get_by_role("tab").all_inner_texts() == ["Under glass", "Builder"]
+
+
+def test_a_box_of_a_workflows_graph_shows_its_lines(page: Page, server: Serving) -> None:
+    opened(page, server, "workflows/stock-sync")
+    page.get_by_role("region", name="Graph").get_by_role("button", name="fetch").click()
+    page.locator(".ln.sel", has_text="fetch").first.wait_for()
+    page.get_by_role("tab", name="The same in Python").click()
+    page.locator(".ln.sel", has_text="fetch").first.wait_for()
 
 
 def test_a_workflow_that_is_written_as_a_program_shows_its_source(page: Page, server: Serving) -> None:
@@ -187,7 +195,7 @@ def test_a_start_is_copied_as_a_request(page: Page, server: Serving) -> None:
     dialog.get_by_role("button", name="curl").click()
     page.get_by_text("the request copied").wait_for()
     copied = page.evaluate("() => navigator.clipboard.readText()")
-    assert copied.startswith(f"curl '{server.url}/v1/workflows/stock-sync/runs'")
+    assert copied.startswith(f"curl -X POST '{server.url}/v1/workflows/stock-sync/runs'")
     assert "it'\\''s.csv" in copied
     dialog.get_by_role("button", name="Python").click()
     page.get_by_text("the call copied").wait_for()

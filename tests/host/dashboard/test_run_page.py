@@ -249,6 +249,7 @@ def test_a_run_is_ended_after_a_question(page: Page, server: Serving) -> None:
 
 
 def test_the_builders_calls_stand_beside_what_runs(page: Page, server: Serving) -> None:
+    page.set_viewport_size({"width": 1600, "height": 900})
     opened(page, server, "A-1015")
     builder, glass = (page.get_by_role("region", name=name, exact=True) for name in ("Builder", "Under glass"))
     sees(builder.locator(".ln"), ".foreach(reserve, concurrency=2")

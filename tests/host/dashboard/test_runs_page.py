@@ -167,7 +167,7 @@ def test_a_run_is_answered_from_the_list(runs: Page, server: Serving) -> None:
     runs.keyboard.press("j")
     runs.keyboard.press("a")
     dialog = runs.get_by_role("dialog", name="Answer A-1024")
-    dialog.get_by_text("Ship 616.54 EUR on credit?").wait_for()
+    dialog.get_by_text("Ship 616.54 EUR on credit?", exact=True).wait_for()
     dialog.get_by_role("button", name="Resume").click()
     dialog.get_by_role("alert").get_by_text(
         "required", exact=False

@@ -37,8 +37,9 @@ PLACES = {
     "workers": "workers",
     "usage": "usage",
     "start": "runs?start=fulfil",
+    "run": "runs/A-1015?step=approve",
 }
-MOVING = "time, .lede p, .c6, .c7, table.usage td, .firings, .instants, .list.plain td.r, .list.plain td.id, .facts"
+MOVING = ".scrub, .say em, .tl, .tm, .insp, .crumb .faint, time, .lede p, .c6, .c7, table.usage td, .firings, .instants, .list.plain td.r, .list.plain td.id, .facts"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def shown(page: Page, server: Serving, place: str, scheme: Any) -> None:
     page.goto(f"{server.url}/#/{place}")
     page.reload()
     page.get_by_role("heading", level=1).wait_for()
-    page.locator(".rows-all [role=row], .list.plain tbody tr, .outline li").first.wait_for()
+    page.locator(".rows-all [role=row], .list.plain tbody tr, .graph .node").first.wait_for()
     if place == "runs":
         page.get_by_text("asks: Ship").first.wait_for()
     if "start" in place:
@@ -93,7 +94,7 @@ def test_nothing_scrolls_sideways_at_any_width(page: Page, server: Serving, plac
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("place", ["runs", "failures", "workflow", "schedules", "start"])
+@pytest.mark.parametrize("place", ["runs", "failures", "workflow", "schedules", "start", "run"])
 def test_a_screen_is_as_it_was_looked_at(page: Page, server: Serving, place: str, scheme: str) -> None:
     page.set_viewport_size({"width": 1200, "height": 720})
     shown(page, server, PLACES[place], scheme)

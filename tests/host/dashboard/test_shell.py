@@ -165,6 +165,51 @@ def test_it_jumps_to_a_run_by_its_id(page: Page, server: Serving) -> None:
     page.wait_for_url("**/#/runs/one**")
 
 
+OPENS = """async key => {
+  document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {...key, bubbles: true, cancelable: true}));
+  await new Promise(done => { // the turn after it, in which the next key comes
+    const channel = new MessageChannel();
+    channel.port1.onmessage = done;
+    channel.port2.postMessage(0);
+  });
+  return document.activeElement.closest("dialog")?.getAttribute("aria-label");
+}"""
+
+
+@pytest.mark.parametrize(
+    ("key", "dialog"),
+    [
+        ({"key": "k", "ctrlKey": True}, "Jump to"),
+        ({"key": "."}, "Jump to"),
+        ({"key": "?"}, "Keys"),
+        ({"key": "i"}, "Who asks"),
+    ],
+)
+def test_a_dialog_has_the_keyboard_from_the_next_key_on(
+    page: Page, server: Serving, key: dict[str, object], dialog: str
+) -> None:
+    page.goto(server.url)
+    page.get_by_role("link", name="one", exact=True).wait_for()
+    assert page.evaluate(OPENS, key) == dialog
+
+
+def test_what_is_typed_at_once_after_a_key_is_never_taken_for_a_command(page: Page, server: Serving) -> None:
+    page.goto(f"{server.url}/#/usage")
+    page.get_by_role("heading", level=1).wait_for()
+    for opens in ("Control+k", "."):
+        page.keyboard.press(opens)
+        page.keyboard.type("t1n2xq")  # each is a key of some page
+        assert page.get_by_role("dialog").get_by_role("combobox").input_value() == "t1n2xq"
+        page.keyboard.press("Escape")
+        page.get_by_role("dialog").wait_for(state="detached")
+    assert page.url.endswith("/#/usage")
+    assert page.locator("html[data-theme]").count() == 0
+    page.keyboard.press("Control+k")
+    page.keyboard.type("one")
+    page.keyboard.press("Enter")  # before anything was found
+    page.wait_for_url("**/#/runs/one**")
+
+
 def test_it_jumps_to_a_page_and_does_commands(page: Page, server: Serving) -> None:
     page.goto(server.url)
     page.get_by_role("button", name="Jump to…").click()

@@ -22,6 +22,15 @@ def test_python_folds_as_the_golden_table_says() -> None:
         assert {str(at): states[at - 1] for at in looked_at(len(heads))} == one["states"], name
 
 
+def test_the_table_has_every_way_a_call_may_go() -> None:
+    kinds = {head[1] for _, heads in logs() for head in heads}
+    assert kinds >= {
+        "step_called", "step_completed", "step_failed", "step_bailed", "step_suspended", "step_resumed", "attempt_started",
+        "attempt_failed", "attempt_sent", "timer_set", "timer_fired", "hook_opened", "hook_received", "hook_failed",
+        "child_started", "child_ended", "call_abandoned", "cancel_delivered", "run_continued_as_new", "tagged",
+    }  # fmt: skip
+
+
 def test_typescript_folds_as_python_does() -> None:
     """At each record of each log, whichever side it is come to from."""
     found = states_by_typescript([heads for _, heads in logs()])

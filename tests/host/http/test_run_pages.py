@@ -66,6 +66,16 @@ async def test_the_shape_of_a_graph_has_its_builders_calls(journal: Journal) -> 
 
 
 @in_loop
+async def test_a_workflow_has_its_shape_before_any_run(journal: Journal) -> None:
+    async with served(asking(journal)) as (ask, _):
+        before = (await ask.get("/v1/workflows/asking/shape")).json()
+        await started(ask, "asking", {"v": 1}, "r1")
+        assert before == (await ask.get("/v1/runs/r1/shape")).json()
+        assert [(item["kind"], item["place"]) for item in before["items"]][:1] == [("step", "ask")]
+        assert (await ask.get("/v1/workflows/nobody/shape")).status_code == 404
+
+
+@in_loop
 async def test_a_tenants_source_is_read_in_a_process_of_its_own(journal: Journal) -> None:
     body = "async def w(d):\n    for i in range(3):\n        await step('inc')(d)\n"
     source = f"from cloche import step, workflow\n\n@workflow\n{body}"

@@ -59,6 +59,7 @@ ENDPOINTS: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/runs/{run_id}/lineage"): VIEWER,
     ("GET", "/v1/runs/{run_id}/code"): VIEWER,
     ("GET", "/v1/workflows/{workflow}/code"): VIEWER,
+    ("GET", "/v1/workflows/{workflow}/shape"): VIEWER,
     ("GET", "/v1/schedules/{schedule_id}/upcoming"): VIEWER,
     ("GET", "/v1/runs/{run_id}/events"): VIEWER,
     ("POST", "/v1/runs/{run_id}/resume"): OPERATOR,

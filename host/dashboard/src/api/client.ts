@@ -1,6 +1,6 @@
 /** Requests to the API of the server that served this page: relative to it, under whatever prefix it is mounted. */
 
-import { signal } from "@preact/signals";
+import { signal } from "../signals";
 import type { Json } from "./models";
 
 /** What the server refused, in the form of RFC 9457. */

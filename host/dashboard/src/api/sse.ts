@@ -1,6 +1,6 @@
 /** Server-sent events by `fetch`, which sends the headers of the API; after a break it goes on with the last id. */
 
-import { signal } from "@preact/signals";
+import { signal } from "../signals";
 import { Problem, send, tenant } from "./client";
 
 export interface Event {
@@ -111,16 +111,7 @@ async function* events(response: Response, over: AbortSignal): AsyncGenerator<Ev
 }
 
 function parse(block: string): Event | null {
-  let id: string | null = null;
-  let event = "message";
-  const data: string[] = [];
-  for (const line of block.split("\n")) {
-    const at = line.indexOf(":");
-    const name = at < 0 ? line : line.slice(0, at);
-    const value = at < 0 ? "" : line.slice(at + 1).replace(/^ /, "");
-    if (name === "id") id = value;
-    else if (name === "event") event = value;
-    else if (name === "data") data.push(value);
-  }
-  return data.length ? { id, event, data: data.join("\n") } : null;
+  const found: Event = { id: null, event: "message", data: "" };
+  for (const [, name, value = ""] of block.matchAll(/^(id|event|data): ?(.*)$/gm)) found[name as "data"] = (name === "data" && found.data ? `${found.data}\n` : "") + value;
+  return found.data ? found : null;
 }

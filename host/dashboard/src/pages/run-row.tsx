@@ -105,7 +105,6 @@ export const RunRow = memo(
       </div>
     );
   },
-  (a, b) => a.run === b.run && a.reason === b.reason && a.index === b.index && a.isCurrent === b.isCurrent && a.style.transform === b.style.transform && a.style.height === b.style.height,
 );
 
 function whyOf(run: RunOut, reason: Reason | null): ComponentChildren {

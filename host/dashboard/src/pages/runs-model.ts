@@ -1,6 +1,6 @@
 /** The list of runs: its pages, the reasons of the rows that are seen, and what the feed changes. */
 
-import { batch, signal } from "@preact/signals";
+import { signal } from "../signals";
 import { ask, clockSkew, Problem, query } from "../api/client";
 import type { Reason, RunOut, RunPage, Status, Summary } from "../api/models";
 import { follow, type Following } from "../api/sse";
@@ -69,13 +69,11 @@ export class RunsModel {
       const found = await exact;
       const { runs, next } = await page;
       if (this.isOver) return;
-      batch(() => {
-        this.place([...(found ? [found] : []), ...ahead, ...runs]);
-        this.next.value = next;
-        this.news.value = [];
-        this.isStale.value = this.isLoading.value = false;
-        this.problem.value = null;
-      });
+      this.place([...(found ? [found] : []), ...ahead, ...runs]);
+      this.next.value = next;
+      this.news.value = [];
+      this.isStale.value = this.isLoading.value = false;
+      this.problem.value = null;
     } catch (error) {
       if (this.isOver) return;
       this.problem.value = error instanceof Problem ? error : null;
@@ -92,10 +90,8 @@ export class RunsModel {
     try {
       const { runs, next } = await ask<RunPage>(`runs${query({ ...parameters(this.sought), limit: PAGE, cursor })}`);
       if (this.isOver) return;
-      batch(() => {
-        this.place([...this.rows.peek(), ...runs]);
-        this.next.value = next;
-      });
+      this.place([...this.rows.peek(), ...runs]);
+      this.next.value = next;
     } catch (error) {
       if (!(error instanceof Problem && error.status === 0)) toastError(error);
     } finally {
@@ -131,24 +127,20 @@ export class RunsModel {
     fresh.reverse();
     const status = this.sought.where.status;
     if (status !== undefined) rows = rows.filter((run) => run.status === status);
-    batch(() => {
-      if (this.isAtTop) this.place([...fresh, ...rows]);
-      else {
-        this.place(rows);
-        const known = new Set(fresh.map((one) => one.id));
-        this.news.value = [...fresh, ...this.news.peek().filter((one) => !known.has(one.id))];
-      }
-    });
+    if (this.isAtTop) this.place([...fresh, ...rows]);
+    else {
+      this.place(rows);
+      const known = new Set(fresh.map((one) => one.id));
+      this.news.value = [...fresh, ...this.news.peek().filter((one) => !known.has(one.id))];
+    }
   }
 
   /** Put what is new on top. */
   takeNews(): void {
     const news = this.news.peek();
     if (this.isStale.peek()) return void this.load();
-    batch(() => {
-      this.news.value = [];
-      this.place([...news, ...this.rows.peek()]);
-    });
+    this.news.value = [];
+    this.place([...news, ...this.rows.peek()]);
   }
 
   async summarize(): Promise<void> {

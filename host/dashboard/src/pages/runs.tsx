@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { Reason, RunOut, Status, Summary, Where } from "../api/models";
+import { STATUSES, type Reason, type RunOut, type Status, type Summary, type Where } from "../api/models";
 import { broken } from "../api/sse";
 import { fromNow, now, plural, count } from "../clock";
 import { useKeys } from "../keys";
@@ -24,7 +24,7 @@ import { Start } from "./start";
 const ROW = 34;
 const NARROW_ROW = 56; // two lines: the reason stands below the id
 const isNarrow = media("(max-width: 560px)");
-const CHIPS: readonly Status[] = ["blocked", "suspended", "failed", "running", "pending", "waiting", "paused", "success", "canceled"];
+const CHIPS = STATUSES.slice(0, -1); // but for `continued`
 const ALWAYS: ReadonlySet<string> = new Set(["suspended", "failed", "running", "waiting", "success"]);
 
 type Over = { kind: "act"; run: string; act: Act } | { kind: "bulk"; where: Where; text: string; act?: BulkAct } | { kind: "start" } | null;

@@ -2,40 +2,32 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import { keep, kept } from "../kept";
 import { go, link } from "../router";
 import { Dialog } from "../ui/dialog";
 import { toast } from "../ui/toast";
 
-const KEPT = "cloche.filters";
+const KEPT = "filters";
 
-function kept(): Record<string, string> {
+function filtersKept(): Record<string, string> {
   try {
-    const found: unknown = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
-    return typeof found === "object" && found !== null ? (found as Record<string, string>) : {};
+    return { ...JSON.parse(kept(KEPT) ?? "{}") };
   } catch {
     return {};
   }
 }
 
-function keep(filters: Record<string, string>): void {
-  try {
-    localStorage.setItem(KEPT, JSON.stringify(filters));
-  } catch {
-    toast("This browser keeps nothing for this page", "bad");
-  }
-}
-
 export function SavedFilters({ text }: { text: string }): JSX.Element {
   const [isOpen, setOpen] = useState(false);
-  const [filters, setFilters] = useState(kept);
+  const [filters, setFilters] = useState(filtersKept);
   const [name, setName] = useState("");
   const change = (next: Record<string, string>): void => {
-    keep(next);
+    if (!keep(KEPT, JSON.stringify(next))) toast("This browser keeps nothing for this page", "bad");
     setFilters(next);
   };
   return (
     <>
-      <button type="button" class="btn" aria-haspopup="dialog" title="Filters that this browser keeps" onClick={() => (setFilters(kept()), setOpen(true))}>
+      <button type="button" class="btn" aria-haspopup="dialog" title="Filters that this browser keeps" onClick={() => (setFilters(filtersKept()), setOpen(true))}>
         Filters
       </button>
       {isOpen && (

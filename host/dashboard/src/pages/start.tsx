@@ -1,30 +1,23 @@
 /** Start a run: a form made of the workflow's input schema, the same as JSON beside it; the server judges. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { ask, path, textOf } from "../api/client";
+import { useState } from "preact/hooks";
+import { ask } from "../api/client";
 import type { Json, Started, Workflow } from "../api/models";
 import { go, link } from "../router";
 import { Copy } from "../ui/basic";
 import { Dialog } from "../ui/dialog";
 import { ValueForm } from "../ui/form";
+import { useLoad } from "../ui/load";
 import { useSubmit, Wrong } from "../ui/parts";
 import { toast } from "../ui/toast";
-import { curlOf, pythonOf, type StartBody } from "./start-copies";
+import { curl, placeOfStart, pythonOf, type StartBody } from "../ui/copies";
 
 export function Start({ workflow, onClose }: { workflow: string; onClose: () => void }): JSX.Element {
-  const [all, setAll] = useState<Workflow[] | null>(null);
-  const [problem, setProblem] = useState("");
-  const [name, setName] = useState(workflow);
-  useEffect(() => {
-    ask<{ workflows: Workflow[] }>("workflows").then(
-      ({ workflows }) => {
-        setAll(workflows);
-        setName((before) => before || (workflows[0]?.id ?? ""));
-      },
-      (error) => setProblem(textOf(error)),
-    );
-  }, []);
+  const { value, problem } = useLoad<{ workflows: Workflow[] }>("workflows");
+  const all = value?.workflows;
+  const [taken, setName] = useState(workflow);
+  const name = taken || all?.[0]?.id;
   const chosen = all?.find((one) => one.id === name);
   return (
     <Dialog title="Start a run" kind="side" onClose={onClose}>
@@ -64,7 +57,7 @@ function StartForm({ workflow, onDone }: { workflow: Workflow; onDone: () => voi
     return made;
   };
   const { isBusy, mistakes, problem, submit } = useSubmit(async (token) => {
-    const started = await ask<Started>(`workflows/${path(workflow.id)}/runs`, { method: "POST", body: body(), headers: { "Idempotency-Key": token } });
+    const started = await ask<Started>(placeOfStart(workflow.id), { method: "POST", body: body(), headers: { "Idempotency-Key": token } });
     toast(`${started.id} was started`, "good", link("runs", started.id));
     onDone();
     go(link("runs", started.id));
@@ -99,7 +92,7 @@ function StartForm({ workflow, onDone }: { workflow: Workflow; onDone: () => voi
         </button>
         <span class="as">
           or copy as{" "}
-          <Copy what="the request" text={() => curlOf(workflow.id, body())}>
+          <Copy what="the request" text={() => curl("POST", placeOfStart(workflow.id), body())}>
             curl
           </Copy>{" "}
           ·{" "}

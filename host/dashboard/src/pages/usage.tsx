@@ -1,14 +1,14 @@
 /** What tenants have used: amounts that only grow. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { ask, textOf } from "../api/client";
+import { useState } from "preact/hooks";
 import type { TenantUsage, Usage as Amounts } from "../api/models";
 import { count, duration, plural, size } from "../clock";
 import { me, shownTenant, switchTenant } from "../session";
 import { Empty, Text } from "../ui/basic";
 import { Page, Table } from "../ui/parts";
 import { useCursor } from "../ui/list-keys";
+import { useLoad } from "../ui/load";
 
 type Column = { name: string; title: string; of: (one: TenantUsage) => number; show: (value: number) => string };
 const amount = (name: keyof Amounts) => (one: TenantUsage): number => one.usage[name];
@@ -24,27 +24,9 @@ const COLUMNS: readonly Column[] = [
 ];
 
 export function Usage(): JSX.Element {
-  const [all, setAll] = useState<TenantUsage[] | null>(null);
-  const [problem, setProblem] = useState("");
+  const { value, problem } = useLoad<{ tenants: TenantUsage[] }>("usage", 5000, me.value?.tenant === null);
+  const all = value?.tenants;
   const [by, setBy] = useState(0);
-  useEffect(() => {
-    let isOver = false;
-    const load = async (): Promise<void> => {
-      try {
-        const isOfAll = me.peek()?.tenant === null;
-        const { tenants: found } = await ask<{ tenants: TenantUsage[] }>("usage", { isOfAll });
-        if (!isOver) setAll(found);
-      } catch (error) {
-        if (!isOver) setProblem(textOf(error));
-      }
-    };
-    void load();
-    const timer = setInterval(() => document.visibilityState === "visible" && void load(), 5000);
-    return () => {
-      isOver = true;
-      clearInterval(timer);
-    };
-  }, []);
   const column = COLUMNS[by]!;
   const rows = [...(all ?? [])].sort((a, b) => column.of(b) - column.of(a) || a.tenant.localeCompare(b.tenant));
   const [at] = useCursor("Usage", rows.length, (index) => me.value?.tenant === null && switchTenant(rows[index]!.tenant), () => [

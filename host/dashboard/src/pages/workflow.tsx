@@ -1,9 +1,9 @@
 /** One workflow: its versions, its graph, both sources, and whether the open runs would fit what starts now. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { ask, path, Problem, textOf } from "../api/client";
-import type { CheckOut, Code, Version } from "../api/models";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { ask, path, Problem, query, textOf } from "../api/client";
+import type { CheckOut, Code as CodeOut, Version } from "../api/models";
 import { plural } from "../clock";
 import { useKeys } from "../keys";
 import { go, link, place, setQuery } from "../router";
@@ -11,14 +11,24 @@ import { may } from "../session";
 import { At, Pill, Text } from "../ui/basic";
 import { useLoad } from "../ui/load";
 import { Pane, Wrong } from "../ui/parts";
-import { Listing } from "../ui/source";
-import { GraphOutline } from "./outline";
-import { codePath } from "./workflows";
+import { Code } from "../run/code";
+import { CodeModel, type Shape } from "../run/code-model";
+import { Graph } from "../run/graph";
+
+const LANGUAGES: Record<string, string> = { javascript: "The same in JavaScript", python: "The same in Python" };
 
 export function WorkflowPage({ id }: { id: string }): JSX.Element {
   const version = place.value.query.get("version");
-  const { value: code, problem } = useLoad<Code>(codePath(id, version));
-  const { value: known } = useLoad<{ versions: Version[] }>(`workflows/${path(id)}/versions`, 10_000);
+  const self = `workflows/${path(id)}`;
+  const { value: code, problem } = useLoad<CodeOut>(`${self}/code${query({ version })}`);
+  const { value: shape } = useLoad<Shape>(`${self}/shape${query({ version })}`);
+  const model = useMemo(() => new CodeModel(), [id, version]);
+  useEffect(() => {
+    model.shape.value = shape;
+    model.source.value = code?.sources[0] ?? null;
+  }, [model, shape, code]);
+  const others = useMemo(() => code?.sources.slice(1).map((one) => ({ ...one, title: LANGUAGES[one.language] ?? one.language })), [code]);
+  const { value: known } = useLoad<{ versions: Version[] }>(`${self}/versions`, 10_000);
   const versions = known?.versions ?? [];
   useKeys("Workflow", [
     { keys: "n", label: "start a run of it", run: () => may("operator") && go(link("runs", { start: id })) },
@@ -48,12 +58,10 @@ export function WorkflowPage({ id }: { id: string }): JSX.Element {
       </header>
       <div class="panes three">
         <div class="col">
-          <Pane label="Graph" body={{ tabIndex: 0 }}>
-              {code ? <GraphOutline graph={code.graph} /> : <p class="pad dim">{problem || "…"}</p>}
-            </Pane>
+          <Graph model={model} />
         </div>
         <div class="col">
-          <Sources code={code} problem={problem} />
+          <Code model={model} {...(others && { more: others })} />
         </div>
         <div class="col right">
           <Versions id={id} versions={versions} chosen={version} />
@@ -64,29 +72,9 @@ export function WorkflowPage({ id }: { id: string }): JSX.Element {
   );
 }
 
-function startsWith(code: Code): string {
+function startsWith(code: CodeOut): string {
   const from = code.is_deployed ? "which the tenant has deployed" : "from a worker's file";
   return code.sources[0] ? `Runs begin with the code ${(code.digest ?? code.sources[0].digest).slice(0, 10)}, ${from}.` : "No source of it is known here.";
-}
-
-const LANGUAGES: Record<string, string> = { javascript: "Under glass", python: "Python" };
-
-function Sources({ code, problem }: { code: Code | null; problem: string }): JSX.Element {
-  const [at, setAt] = useState(0);
-  const sources = code?.sources ?? [];
-  const shown = sources[Math.min(at, sources.length - 1)];
-  return (
-    <Pane label="Source" title={<div class="tabs" role="tablist" aria-label="Source">
-          {sources.map((one, index) => (
-            <button type="button" role="tab" aria-selected={one === shown} onClick={() => setAt(index)}>
-              {index === 0 ? `${LANGUAGES[one.language] ?? one.language}, executed` : `the same as ${one.language === "python" ? "Python" : "JavaScript"}`}
-            </button>
-          ))}
-          {sources.length === 0 && <h2>Source</h2>}
-        </div>} head={<><span class="grow" />{shown && <span class="faint mono">{shown.digest.slice(0, 10)}</span>}</>} body={{ tabIndex: 0, role: sources.length ? "tabpanel" : undefined, "aria-label": "Code" }}>
-        {shown ? <Listing code={shown.code} language={shown.language} /> : <p class="pad dim">{problem || (code ? "There is no source to show." : "…")}</p>}
-      </Pane>
-  );
 }
 
 function Versions({ id, versions, chosen }: { id: string; versions: readonly Version[]; chosen: string | null }): JSX.Element {

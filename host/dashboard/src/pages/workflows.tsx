@@ -1,7 +1,7 @@
 /** What can be started: workflows of workers, and what the tenant has deployed. */
 
 import type { JSX } from "preact";
-import { ask, path, query } from "../api/client";
+import { query } from "../api/client";
 import type { RunPage, Workflow } from "../api/models";
 import { plural } from "../clock";
 import { go, link } from "../router";
@@ -10,7 +10,6 @@ import { Empty, Text } from "../ui/basic";
 import { Page, Table } from "../ui/parts";
 import { useCursor } from "../ui/list-keys";
 import { useLoad } from "../ui/load";
-import { useEffect, useState } from "preact/hooks";
 
 export function Workflows(): JSX.Element {
   const { value, problem } = useLoad<{ workflows: Workflow[] }>("workflows", 5000);
@@ -73,10 +72,7 @@ function inputOf({ input_schema: schema }: Workflow): string {
 
 /** The last runs, each as the dot of its status. */
 function Newest({ workflow }: { workflow: string }): JSX.Element {
-  const [page, setPage] = useState<RunPage | null>(null);
-  useEffect(() => {
-    ask<RunPage>(`runs${query({ workflow, limit: 12 })}`).then(setPage, () => undefined);
-  }, [workflow]);
+  const { value: page } = useLoad<RunPage>(`runs${query({ workflow, limit: 12 })}`);
   if (!page) return <span />;
   const counts = new Map<string, number>();
   for (const run of page.runs) counts.set(run.status, (counts.get(run.status) ?? 0) + 1);
@@ -90,5 +86,3 @@ function Newest({ workflow }: { workflow: string }): JSX.Element {
     </span>
   );
 }
-
-export const codePath = (workflow: string, version: string | null): string => `workflows/${path(workflow)}/code${query({ version })}`;

@@ -3,17 +3,14 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, key, path, Problem } from "../api/client";
-import type { Action, Asked, Json, Why } from "../api/models";
+import type { Action, Why } from "../api/models";
 import { count } from "../clock";
-import { curl, literal, shell } from "./copies";
 import { go, link } from "../router";
 import { may } from "../session";
 import { ActDialog, type Act } from "../ui/act";
-import { Copy, copy, Kbd, Text } from "../ui/basic";
-import { ValueForm } from "../ui/form";
-import { useSubmit, Wrong } from "../ui/parts";
+import { Answer, answersIn, Copies, placeOf } from "../ui/answer";
+import { Copy, copy, Kbd } from "../ui/basic";
 import { toast, toastError } from "../ui/toast";
-import { question } from "./head";
 import type { RunModel } from "./model";
 import { useKeys } from "../keys";
 
@@ -78,7 +75,7 @@ export function Again({ model, isSmall = false }: { model: RunModel; isSmall?: b
 function Moves({ model, why }: { model: RunModel; why: Why }): JSX.Element {
   const [dialog, setDialog] = useState<Act | null>(null);
   const mine = may("operator");
-  const answers = why.actions.filter((one) => one.name === "resume" || one.name === "event");
+  const answers = answersIn(why);
   const rest = why.actions.filter((one) => !answers.includes(one));
   const first = answers.length ? null : rest.find((one) => one.name !== "cancel" && one.name !== "delete");
   const others = rest.filter((one) => one !== first && (one.name !== "delete" || may("admin")));
@@ -86,7 +83,7 @@ function Moves({ model, why }: { model: RunModel; why: Why }): JSX.Element {
   return (
     <div class="form" aria-label="What moves it">
       {!mine && (answers.length > 0 || first) && <p class="faint">You may look, and not move it: that takes the role operator.</p>}
-      {answers.length > 0 && <Answer key={answers.map((one) => one.href + one.description).join()} model={model} why={why} answers={answers} mine={mine} />}
+      {answers.length > 0 && <Answer key={answers.map((one) => one.href + one.description).join()} run={model.id} why={why} mine={mine} onDone={() => model.askSoon()} />}
       {first && <One model={model} of={first} mine={mine} />}
       {!answers.length && !first && <Nothing model={model} />}
       {why.on_its_way.length > 0 && <p class="faint">On its way: {why.on_its_way.join(", ")}</p>}
@@ -134,66 +131,6 @@ function Nothing({ model }: { model: RunModel }): JSX.Element {
   );
 }
 
-function placeOf(run: string, href: string): string {
-  if (href === ".") return path("runs", run);
-  if (href.startsWith("../")) return `runs/${href.slice(3)}`;
-  const at = href.indexOf("/");
-  return `${path("runs", run)}/${at < 0 ? href : `${href.slice(0, at + 1)}${encodeURIComponent(href.slice(at + 1))}`}`;
-}
-
-function Answer({ model, why, answers, mine }: { model: RunModel; why: Why; answers: Action[]; mine: boolean }): JSX.Element {
-  const [at, setAt] = useState(0);
-  const action = answers[at] ?? answers[0]!;
-  const asked: Asked | undefined = why.asked.length === answers.length ? why.asked[answers.indexOf(action)] : why.asked[0];
-  const isEvent = action.name === "event";
-  const [value, setValue] = useState<Json | undefined>();
-  const [isOk, setOk] = useState(true);
-  const isContinue = !isEvent && asked === undefined; // of a run that goes one entry at a time
-  const body = (): Record<string, Json> => (isContinue ? {} : isEvent ? { payload: value ?? null } : { data: value ?? null, ...(asked?.step && answers.length > 1 ? { step: asked.step } : {}) });
-  const { isBusy, mistakes, problem, submit } = useSubmit(async (token) => {
-    await ask(placeOf(model.id, action.href), { method: action.method, body: body(), headers: { "Idempotency-Key": token } });
-    toast(isEvent ? "The event was sent" : "It was resumed");
-    model.askSoon();
-  });
-  const title = question(asked?.payload) || (isEvent ? `Send the event ${asked?.event ?? ""}` : isContinue ? "Let it go on" : `Answer ${asked?.step ?? ""}`);
-  return (
-    <form onSubmit={submit}>
-      <div class="q">
-        <Text of={title} />
-        <span class="mono"><bdi>{[asked?.step, ...(asked?.labels ?? [])].filter(Boolean).join(" · ")}</bdi></span>
-      </div>
-      {answers.length > 1 && (
-        <div class="row">
-          <label for="which">What is answered</label>
-          <select id="which" value={String(at)} onChange={(event) => setAt(Number(event.currentTarget.value))}>
-            {answers.map((one, index) => <option key={index} value={String(index)}>{one.description}</option>)}
-          </select>
-        </div>
-      )}
-      {!isContinue && <ValueForm key={at} schema={asked?.schema ?? null} label={isEvent ? "Payload" : "Answer"} mistakes={mistakes} onChange={(next, ok) => (setValue(next), setOk(ok))} />}
-      <Wrong>{problem}</Wrong>
-      <div class="end">
-        <button class="btn main" type="submit" disabled={!mine || !isOk || isBusy}>
-          {isEvent ? "Send" : "Resume"}
-          <Kbd of="r" />
-        </button>
-        <Copies model={model} of={action} body={body} value={value} />
-      </div>
-    </form>
-  );
-}
-
-function Copies({ model, of, body, value }: { model: RunModel; of: Action; body: () => Record<string, Json>; value?: Json | undefined }): JSX.Element {
-  const given = JSON.stringify(value ?? null);
-  return (
-    <span class="as">
-      or copy as{" "}
-      {of.method && <><Copy what="curl" text={() => curl(of.method, placeOf(model.id, of.href), body())}>curl</Copy> · </>}
-      <Copy what="Python" text={() => of.call.replace("…", literal(value ?? null))}>Python</Copy> · <Copy what="the command" text={() => of.command.replace("--data JSON", `--data ${shell(given)}`)}>CLI</Copy>
-    </span>
-  );
-}
-
 /** One thing that is done by a press of a button; where HTTP has none, its command. */
 function One({ model, of, mine }: { model: RunModel; of: Action; mine: boolean }): JSX.Element {
   const [isBusy, setBusy] = useState(false);
@@ -221,7 +158,7 @@ function One({ model, of, mine }: { model: RunModel; of: Action; mine: boolean }
           {label}
           <Kbd of="r" />
         </button>
-        <Copies model={model} of={of} body={() => ({})} />
+        <Copies run={model.id} of={of} body={() => ({})} />
       </div>
     </>
   );

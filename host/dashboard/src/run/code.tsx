@@ -8,9 +8,10 @@ import { Rows, type RowStyle } from "../ui/rows";
 import { painted } from "../ui/source";
 import { memo } from "../pages/memo";
 import type { Log } from "./fold";
-import type { RunModel, Shape, ShapeItem } from "./model";
+import type { CodeModel, Shape, ShapeItem, Source } from "./code-model";
 
 interface Page {
+  title: string;
   lines: string[];
   language: string;
   /** By line, from 1: the places of what stands there. */
@@ -19,36 +20,40 @@ interface Page {
 
 const GLYPHS: Record<string, string> = { success: "✓", running: "●", queued: "●", away: "●", suspended: "◆", waiting: "◷", retry: "↻", child: "◷", failed: "✕", canceled: "–" };
 
-const isWide = media("(min-width: 1400px)"); // both sources have room beside each other
+const isWide = media("(min-width: 1600px)"); // both sources have room beside each other
 
-export function Code({ model }: { model: RunModel }): JSX.Element {
-  const [isBuilder, setBuilder] = useState(false);
+/** `more`: the same code, said otherwise. */
+export function Code({ model, more = [] }: { model: CodeModel; more?: readonly Source[] }): JSX.Element {
+  const [chosen, setChosen] = useState(0);
   const source = model.source.value;
   const shape = model.shape.value;
-  const glass = useMemo<Page | null>(() => source && pageOf(source.code, source.language, source.map, shape), [source, shape]);
-  const builder = useMemo<Page | null>(() => (shape?.builder ? pageOf(shape.builder.code, "python", shape.builder.map, shape) : null), [shape]);
-  if (builder && isWide.value)
+  const pages = useMemo(() => {
+    const all: Source[] = [];
+    if (source) all.push({ title: "Under glass", ...source });
+    if (shape?.builder) all.push({ title: "Builder", language: "python", ...shape.builder });
+    return [...all, ...more].map((one) => pageOf(one, shape));
+  }, [source, shape, more]);
+  if (pages.length === 2 && isWide.value)
     return (
       <div class="pair">
-        <Listed model={model} page={glass} label={GLASS} head={<h2>{GLASS}</h2>} />
-        <Listed model={model} page={builder} label={BUILDER} head={<h2>{BUILDER}</h2>} />
+        {pages.map((page) => <Listed key={page.title} model={model} page={page} label={page.title} head={<h2>{page.title}</h2>} />)}
       </div>
     );
-  const isOn = isBuilder && builder !== null;
+  const at = Math.min(chosen, pages.length - 1);
   const tabs = (
     <div class="tabs" role="tablist" aria-label="Which source">
-      <Tab label={GLASS} isOn={!isOn} onClick={() => setBuilder(false)} />
-      {builder && <Tab label={BUILDER} isOn={isOn} onClick={() => setBuilder(true)} />}
+      {pages.map((page, index) => (
+        <button type="button" role="tab" key={page.title} aria-selected={index === at} onClick={() => setChosen(index)}>
+          {page.title}
+        </button>
+      ))}
     </div>
   );
-  return <Listed key={isOn} model={model} page={isOn ? builder : glass} label="Source" head={tabs} isPanel />;
+  return <Listed key={at} model={model} page={pages[at] ?? null} label="Source" head={tabs} isPanel />;
 }
 
-const GLASS = "Under glass";
-const BUILDER = "Builder";
-
 /** One source, with the line that runs in sight. */
-function Listed({ model, page, label, head, isPanel }: { model: RunModel; page: Page | null; label: string; head: JSX.Element; isPanel?: boolean }): JSX.Element {
+function Listed({ model, page, label, head, isPanel }: { model: CodeModel; page: Page | null; label: string; head: JSX.Element; isPanel?: boolean }): JSX.Element {
   const { at } = model.frame.value;
   const hot = page ? hotLines(model, page, at) : [];
   const chosen = chosenPlace(model);
@@ -65,21 +70,13 @@ function Listed({ model, page, label, head, isPanel }: { model: RunModel; page: 
 }
 
 /** The path of the place that is selected, or of the call that is. */
-function chosenPlace({ log, selection }: RunModel): string | null {
+function chosenPlace({ log, selection }: CodeModel): string | null {
   const chosen = selection.value;
-  return chosen?.place?.path ?? (chosen?.call ? log.places[chosen.call.place]!.path : null);
-}
-
-function Tab({ label, isOn, onClick }: { label: string; isOn: boolean; onClick: () => void }): JSX.Element {
-  return (
-    <button type="button" role="tab" aria-selected={isOn} onClick={onClick}>
-      {label}
-    </button>
-  );
+  return chosen && (chosen.call ? log.places[chosen.call.place]!.path : chosen.path);
 }
 
 /** The lines, with the places of the node of each; of native source with those of the calls that stand there. */
-function pageOf(code: string, language: string, map: { line: number; node: string }[], shape: Shape | null): Page {
+function pageOf({ title = "", code, language, map }: Source, shape: Shape | null): Page {
   const lines = code.replace(/\n$/, "").split("\n");
   const places = new Map<number, string[]>();
   const add = (line: number, place: string): void => {
@@ -101,7 +98,7 @@ function pageOf(code: string, language: string, map: { line: number; node: strin
     const text = lines[line - 1] ?? "";
     for (const place of found.length > 1 ? found.filter((one) => isNamed(text, one)) : found) add(line, place);
   }
-  return { lines, language, places };
+  return { title, lines, language, places };
 }
 
 /** Whether a line of several arms names this one. */
@@ -111,7 +108,7 @@ function isNamed(text: string, place: string): boolean {
 }
 
 /** The lines of what the record is about; of the present, of what is open. */
-function hotLines(model: RunModel, page: Page, at: number): number[] {
+function hotLines(model: CodeModel, page: Page, at: number): number[] {
   const { log } = model;
   const hot = new Set<string>();
   if (model.isLive.value) for (let index = Math.max(0, log.places.length - 5000); index < log.places.length; index++) {
@@ -138,18 +135,18 @@ function isOpen(log: Log, place: number): boolean {
 
 const ORDER = ["running", "queued", "suspended", "retry", "waiting", "child", "away", "failed", "success", "canceled"];
 
-function Line({ model, page, line, isHot, style }: { model: RunModel; page: Page; line: number; isHot: boolean; style: RowStyle }): JSX.Element {
+function Line({ model, page, line, isHot, style }: { model: CodeModel; page: Page; line: number; isHot: boolean; style: RowStyle }): JSX.Element {
   const { log } = model;
   const places = page.places.get(line) ?? [];
   const statuses = places.map((one) => log.place(one)).map((one) => (one ? log.placeStatus(one.index) : "idle"));
   const status = ORDER.find((one) => statuses.includes(one as never)) ?? (places.length ? "idle" : "");
   const own = chosenPlace(model);
-  const look = `${status} ${places.length && status === "idle" ? "todo" : ""} ${isHot ? "cur" : own !== null && places.includes(own) ? "sel" : ""}`;
+  const look = `${status} ${places.length && status === "idle" && log.count ? "todo" : ""} ${isHot ? "cur" : own !== null && places.includes(own) ? "sel" : ""}`;
   return <Text model={model} page={page} line={line} look={look} status={status} place={places[0] ?? ""} style={style} />;
 }
 
 interface TextProps {
-  model: RunModel;
+  model: CodeModel;
   page: Page;
   line: number;
   look: string;
@@ -173,5 +170,4 @@ const Text = memo(
       </div>
     );
   },
-  (a, b) => a.page === b.page && a.line === b.line && a.look === b.look && a.style.transform === b.style.transform,
 );

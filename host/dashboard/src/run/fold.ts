@@ -33,6 +33,8 @@ export class Log {
   blockStatus = new Uint8Array(0);
   /** How many open calls stand how, at the cursor. */
   readonly standing = new Int32Array(OPEN);
+  /** The record that ended the run, and its error. */
+  over: [number, Failure | null] | null = null;
 
   #kind = new Uint8Array(0);
   #time = new Float64Array(0);
@@ -54,7 +56,6 @@ export class Log {
   #timed = 0; // at the cursor
   #tags: [number, Facts][] = [];
   #deadlines: [number, number | null][] = [];
-  #over: [number, Failure | null] | null = null;
 
   // ---- what a record is
 
@@ -79,9 +80,6 @@ export class Log {
   }
   place(path: string): Place | undefined {
     return this.places[this.#placeIndex.get(path) ?? -1];
-  }
-  call(number: number): Call | undefined {
-    return this.calls[this.#callIndex.get(number) ?? -1];
   }
   phaseOf(seq: number): string {
     return PHASES[this.#phase[seq]!] ?? "pending";
@@ -224,7 +222,7 @@ export class Log {
     if (phase === undefined) return;
     this.#phase[seq] = PHASES.indexOf(phase as (typeof PHASES)[number]);
     if (!(kind in OVER)) return;
-    this.#over = [seq, (facts.error as Failure | undefined) ?? null];
+    this.over = [seq, (facts.error as Failure | undefined) ?? null];
     this.#closeAll(seq, [...this.#end.open]);
     for (const index of [...this.#end.blocks]) this.#endBlock(this.blocks[index]!, seq, CANCELED, null);
   }
@@ -329,11 +327,6 @@ export class Log {
     close(state, time);
     if (status === FAILED && last[0] === "work") last[0] = "failed";
     Object.assign(state, { status: STATUSES[status], since: time, ended_at: time, ended_seq: call.closed, due: null, error: status === FAILED ? error : null });
-  }
-
-  /** The error with which the run ended, if it had at that record. */
-  errorAt(seq: number): Failure | null {
-    return this.#over && this.#over[0] <= seq ? this.#over[1] : null;
   }
 
   tagsAt(seq: number): Facts {

@@ -10,7 +10,7 @@ import type { Log } from "./fold";
 import { STATUSES } from "./fold-words";
 import { happened } from "./happened";
 import { HIGH, layoutOfHappened, layoutOfShape, type Box, type Layout } from "./layout";
-import type { RunModel } from "./model";
+import type { CodeModel } from "./code-model";
 
 const MANY = 3000; // calls: a graph of so many is laid out anew a few times a second at most
 
@@ -20,7 +20,7 @@ interface Standing {
   total: number;
 }
 
-export function Graph({ model }: { model: RunModel }): JSX.Element {
+export function Graph({ model }: { model: CodeModel }): JSX.Element {
   const { log } = model;
   const { version } = model.frame.value;
   const shape = model.shape.value;
@@ -38,15 +38,15 @@ export function Graph({ model }: { model: RunModel }): JSX.Element {
   const done = [...standing.values()].filter((one) => one.status === "success").length;
   const reached = [...standing.values()].filter((one) => one.status !== "skipped").length;
   return (
-    <Pane label="Graph" head={<><span class="faint">{layout.boxes.length > 0 && (isNative && !written ? `${count(log.calls.length)} calls` : `${done} of ${reached} done`)}</span>
+    <Pane label="Graph" head={<><span class="faint">{layout.boxes.length > 0 && log.count > 0 && (isNative && !written ? `${count(log.calls.length)} calls` : `${done} of ${reached} done`)}</span>
         <span class="grow" />
         {isNative && shape?.is_read && hasCalls && (
           <span class="chips">
             <button type="button" class="chip" aria-pressed={!written} onClick={() => setWritten(false)}>as it happened</button>
             <button type="button" class="chip" aria-pressed={written} onClick={() => setWritten(true)}>as written</button>
           </span>
-        )}</>} class="graph" body={{ tabIndex: 0, "aria-label": "Graph of the run" }}>
-        {layout.boxes.length > 0 ? <Drawing model={model} layout={layout} standing={standing} /> : <p class="hint">{shape === null ? "" : "It has called nothing yet. Its calls appear here as they happen."}</p>}
+        )}</>} class="graph" body={{ tabIndex: 0, "aria-label": "Graph" }}>
+        {layout.boxes.length > 0 ? <Drawing model={model} layout={layout} standing={standing} /> : <p class="hint">{shape && "Nothing can be drawn of its source. The calls of a run appear here as they happen."}</p>}
       </Pane>
   );
 }
@@ -81,7 +81,7 @@ function skip(layout: Layout, standing: Map<string, Standing>): void {
   }
 }
 
-function Drawing({ model, layout, standing }: { model: RunModel; layout: Layout; standing: Map<string, Standing> }): JSX.Element {
+function Drawing({ model, layout, standing }: { model: CodeModel; layout: Layout; standing: Map<string, Standing> }): JSX.Element {
   const isWalked = (edge: { from: string[]; to: string[] }): string => {
     const to = edge.to.map((one) => standing.get(one)!.status);
     const from = edge.from.map((one) => standing.get(one)!.status);
@@ -109,18 +109,19 @@ function Drawing({ model, layout, standing }: { model: RunModel; layout: Layout;
 
 const cut = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
-function Node({ model, box, standing }: { model: RunModel; box: Box; standing: Standing }): JSX.Element {
+function Node({ model, box, standing }: { model: CodeModel; box: Box; standing: Standing }): JSX.Element {
   const { log } = model;
   const { status, counts, total } = standing;
   const selection = model.selection.value;
   const place = box.calls === null ? log.place(box.place) : undefined;
   const isSelected = selection !== null && (box.calls === null ? box.place !== "" && (selection.path === box.place || (place !== undefined && selection.call?.place === place.index)) : selection.call !== null && box.calls.includes(selection.call.index));
   const calls = box.calls ?? place?.calls ?? [];
-  const hasStrip = total > 1 || box.kind === "foreach" || (box.kind === "loop" && total > 0);
+  const hasStrip = total > 1 || ((box.kind === "foreach" || box.kind === "loop") && total > 0);
   const strip = hasStrip ? stripOf(counts, calls, log) : [];
   const aside = hasStrip ? (total > 5 ? `×${count(total)}` : "") : box.text;
   const shown = visible(box.label);
-  const room = Math.floor((box.w - 24 - (hasStrip ? (total > 5 ? 34 + aside.length * 6 : strip.length * 8 + 8) : box.text ? box.text.length * 5.8 + 8 : 4)) / 6.6);
+  const room = Math.max(3, Math.floor((box.w - 24 - (hasStrip ? (total > 5 ? 34 + aside.length * 6 : strip.length * 8 + 8) : box.text ? box.text.length * 5.8 + 8 : 4)) / 6.6));
+  const label = cut(shown, room);
   const isRound = box.kind === "map" || box.kind === "sleep" || box.kind === "event";
   const pick = (): void => {
     if (box.calls === null) model.select(box.place || null);
@@ -137,7 +138,7 @@ function Node({ model, box, standing }: { model: RunModel; box: Box; standing: S
       tabIndex={0}
       role="button"
       aria-pressed={isSelected}
-      aria-label={`${[cut(shown, Math.max(3, room)) === shown ? shown : cut(shown, Math.max(3, room)) + " " + shown, child ? "" : aside].filter(Boolean).join(" ")}, ${status}${total > 1 ? `, ${count(total)} times` : ""}`}
+      aria-label={`${[label, label === shown ? "" : shown, child ? "" : aside].filter(Boolean).join(" ")}, ${status}${total > 1 ? `, ${count(total)} times` : ""}`}
       data-place={box.place || shown}
       onClick={pick}
       onKeyDown={(event) => {
@@ -150,7 +151,7 @@ function Node({ model, box, standing }: { model: RunModel; box: Box; standing: S
       <title>{`${box.label} · ${status}${box.text ? ` · ${box.text}` : ""}`}</title>
       <rect class="b" x={box.x} y={box.y} width={box.w} height={HIGH} rx={isRound ? 13 : 5} />
       <Mark status={status} x={box.x + 12} y={box.y + 13.5} />
-      <text x={box.x + 21} y={box.y + 17.5}>{cut(shown, Math.max(3, room))}</text>
+      <text x={box.x + 21} y={box.y + 17.5}>{label}</text>
       {aside && !child && <text class="sub" x={box.x + box.w - 8 - (hasStrip && total > 5 ? 30 : 0)} y={box.y + 17} text-anchor="end">{` ${visible(aside)}`}</text>}
       {strip.map(([tone, from, to], index) =>
         total > 5 ? (

@@ -1,9 +1,10 @@
 /** The top of the page: one sentence that says what the run waits for, and the facts. */
 
 import type { ComponentChildren, JSX } from "preact";
-import type { Why } from "../api/models";
+import { FINAL, type Why } from "../api/models";
 import { clock, count, duration, fromNow, now, size } from "../clock";
 import { At, Pill, Text, visible } from "../ui/basic";
+import { question } from "../ui/answer";
 import { link } from "../router";
 import type { RunModel } from "./model";
 
@@ -116,24 +117,13 @@ function ended(why: Why, model: RunModel): [ComponentChildren, string] {
 
 const capital = (text: string): string => (text ? text[0]!.toUpperCase() + text.slice(1) : text);
 
-/** A text in what a step asks with that reads like a question. */
-export function question(payload: unknown): string {
-  if (typeof payload === "string") return payload.slice(0, 200);
-  if (!payload || typeof payload !== "object") return "";
-  for (const name of ["question", "reason", "message", "title", "prompt"]) {
-    const found = (payload as Record<string, unknown>)[name];
-    if (typeof found === "string") return visible(found.slice(0, 200));
-  }
-  return "";
-}
-
 function Facts({ model, at }: { model: RunModel; at: number }): JSX.Element {
   const { log } = model;
   const run = model.run.value;
   const isLive = model.isLive.value;
   const start = log.timeOf(1);
   const end = log.timeOf(at);
-  const isOver = ["success", "failed", "canceled", "continued"].includes(log.phaseOf(at));
+  const isOver = FINAL.has(log.phaseOf(at));
   const waited = (isLive && !isOver ? now.value : end) - start - log.busyOf(at);
   const used = model.usage.value;
   const tags = Object.entries(log.tagsAt(at));
@@ -174,10 +164,7 @@ function Relatives({ model }: { model: RunModel }): JSX.Element | null {
   if (lineage === null) return null;
   const found: [string, string][] = [];
   if (lineage.parent) found.push(["child of", lineage.parent.run_id]);
-  if (lineage.retry_of) found.push(["retry of", lineage.retry_of.run_id]);
-  if (lineage.forked_from) found.push(["forked from", lineage.forked_from.run_id]);
-  if (lineage.continues) found.push(["continues", lineage.continues.run_id]);
-  if (lineage.continued_as) found.push(["continued as", lineage.continued_as.run_id]);
+  for (const name of ["retry_of", "forked_from", "continues", "continued_as"] as const) if (lineage[name]) found.push([name.replace("_", " "), lineage[name].run_id]);
   for (const one of lineage.retried_as.slice(0, 3)) found.push(["retried as", one.run_id]);
   if (!found.length && !lineage.schedule && !lineage.children.length) return null;
   return (

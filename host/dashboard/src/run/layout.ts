@@ -1,7 +1,7 @@
 /** A graph as boxes and lines: a tree, laid out from the inside out, so that nothing overlaps. No DOM. */
 
 import type { Happened } from "./happened";
-import type { ShapeItem } from "./model";
+import type { ShapeItem } from "./code-model";
 
 export interface Box {
   key: string;
@@ -133,7 +133,7 @@ function piece(item: Item, isArm: boolean): Piece {
 function box(item: Item, isArm: boolean): Piece {
   const sub = subOf(item);
   const strip = (item.calls?.length ?? 0) > 1 || item.kind === "foreach" || item.kind === "loop" ? 52 : 0;
-  const w = widthOf(item.label, sub, isArm ? 190 : 250) + strip;
+  const w = widthOf(item.label, strip ? "" : sub, isArm ? 190 : 250) + Math.max(strip, strip && sub.length * 5.8);
   return {
     w, h: HIGH, axis: w / 2,
     paint(out, x, y, from) {
@@ -147,7 +147,7 @@ function box(item: Item, isArm: boolean): Piece {
 
 const subOf = (item: Item): string => {
   const short = item.text.length > 22 ? `${item.text.slice(0, 21)}…` : item.text;
-  return { map: "map", sleep: short, event: "event", child: "run ↗", loop: item.label === "loop" ? short : "", foreach: "" }[item.kind] ?? short;
+  return { map: "map", sleep: short, event: "event", child: "run ↗", loop: item.label === "loop" ? short : "" }[item.kind] ?? short;
 };
 
 /** Something with a name around what is in it. */

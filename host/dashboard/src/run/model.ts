@@ -1,36 +1,13 @@
 /** What the page of one run knows: its log, where the reader stands in it, and what the server says beside the log. */
 
-import { computed, signal, type ReadonlySignal } from "@preact/signals";
+import { signal } from "../signals";
 import { ask, path, Problem, query } from "../api/client";
 import { FINAL, type Json, type RunOut, type Usage, type Why } from "../api/models";
 import { follow, type Following } from "../api/sse";
 import { place, setQuery } from "../router";
-import { Log } from "./fold";
-import type { Call, Head, Place } from "./fold-words";
+import { CodeModel, type Shape } from "./code-model";
+import type { Head } from "./fold-words";
 
-export interface ShapeItem {
-  kind: string;
-  id: string;
-  place: string;
-  text: string;
-  line: number | null;
-  node: string;
-  arms: { text: string; items: ShapeItem[] }[];
-}
-export interface LineMap {
-  code: string;
-  map: { line: number; node: string }[];
-}
-export interface Shape {
-  language: string;
-  is_native: boolean;
-  is_read: boolean;
-  items: ShapeItem[];
-  builder: LineMap | null;
-}
-export interface Source extends LineMap {
-  language: string;
-}
 export interface Relative {
   run_id: string;
   workflow: string | null;
@@ -56,57 +33,25 @@ interface HeadsPage {
   records: number;
 }
 
-/** A call, or a place with all of its calls. */
-export interface Selection {
-  path: string;
-  call: Call | null;
-  place: Place | null;
-}
-
 const TEXTS_MAX = 5000; // of a longer log the texts come with the rows that are seen
 const PAGE = 5000;
 const QUIET_MS = 250;
 const ASKED_EACH_MS = 4000; // of a run that does not come to rest
 
-export class RunModel {
-  readonly log = new Log();
-  /** Counts up with each batch of records that was taken. */
-  readonly version = signal(0);
+export class RunModel extends CodeModel {
   /** How many records the server has said there are. */
   readonly total = signal(0);
-  /** The record that is looked at; null: the newest, whichever that is. */
-  readonly seq = signal<number | null>(null);
-  readonly selected = signal<string | null>(null);
   /** Places whose rows the reader has opened or closed in the timeline. */
   readonly opened = signal<ReadonlySet<number>>(new Set());
   readonly run = signal<RunOut | null>(null);
   readonly why = signal<Why | null>(null);
-  readonly shape = signal<Shape | null>(null);
-  readonly source = signal<Source | null>(null);
   readonly usage = signal<Usage | null>(null);
   readonly lineage = signal<Lineage | null>(null);
   readonly problem = signal<Problem | null>(null);
-  readonly isLive = computed(() => this.seq.value === null);
-  /** Everything that is drawn is a function of this: the record that is looked at, with the cursor of the log on it. */
-  readonly frame: ReadonlySignal<{ at: number; version: number }> = computed(() => {
-    const version = this.version.value;
-    const at = Math.min(this.seq.value ?? this.log.count, this.log.count);
-    this.log.to(at);
-    return { at, version };
-  });
-  readonly selection = computed<Selection | null>(() => {
-    this.version.value;
-    const wanted = this.selected.value;
-    if (wanted === null) return null;
-    const index = this.#byPath.get(wanted);
-    return { path: wanted, call: index === undefined ? null : this.log.calls[index]!, place: this.log.place(wanted) ?? null };
-  });
   /** Texts of records that have come, by number; `textsVersion` counts up with them. */
   readonly texts = new Map<number, string>();
   readonly textsVersion = signal(0);
 
-  #byPath = new Map<string, number>();
-  #indexed = 0;
   #waiting: [Head, string][] = [];
   #frame = 0;
   #history = 0;
@@ -118,6 +63,7 @@ export class RunModel {
   readonly #unsubscribe: () => void;
 
   constructor(readonly id: string) {
+    super();
     this.#fromUrl();
     this.#unsubscribe = place.subscribe(() => this.#fromUrl());
   }
@@ -139,8 +85,8 @@ export class RunModel {
     this.#toUrl();
   }
 
-  select(path: string | null): void {
-    this.selected.value = path;
+  override select(path: string | null): void {
+    super.select(path);
     this.#toUrl();
   }
 
@@ -157,7 +103,7 @@ export class RunModel {
     void this.#ask(self, this.run);
     void this.askWhy();
     void this.#ask<Shape>(`${self}/shape`, this.shape);
-    void this.#ask<Source>(`${self}/source`, this.source);
+    void this.#ask(`${self}/source`, this.source);
     void this.#ask(`${self}/lineage`, this.lineage);
     try {
       await this.#readHeads();
@@ -258,9 +204,8 @@ export class RunModel {
   }
 
   #take(batch: [Head, string][], hasTexts: boolean): void {
-    this.log.take(batch.map(([head]) => head));
+    this.take(batch.map(([head]) => head));
     if (hasTexts) for (const [head, text] of batch) if (this.log.count <= TEXTS_MAX || head[0] > this.log.count - TEXTS_MAX) this.texts.set(head[0], text);
-    for (; this.#indexed < this.log.calls.length; this.#indexed++) this.#byPath.set(this.log.calls[this.#indexed]!.path, this.#indexed);
     this.total.value = Math.max(this.total.peek(), this.log.count);
     this.version.value += 1;
   }
@@ -284,46 +229,18 @@ export class RunModel {
   }
 }
 
-/** The value in the body of a record, as the wire has it. */
+/** Where a record's value stands in its body, as the wire has it; of other kinds the whole body is. */
+const WAYS: Record<string, readonly (number | string)[]> = {
+  step_completed: [3], step_bailed: [3], hook_received: [3], run_started: [3], step_failed: [3], hook_failed: [3],
+  child_started: [4], timer_set: [4], hook_opened: [4], entered: [2], run_completed: [1], run_failed: [1],
+  step_suspended: [3, "payload"], step_resumed: [3, "data"], child_ended: [3, 1], left: [2, 1], step_wrote: ["value"],
+};
+
 export function valueIn(kind: string, body: Json): Json | undefined {
-  const list = Array.isArray(body) ? body : [];
-  const map = (one: Json | undefined): Record<string, Json> => (one && typeof one === "object" && !Array.isArray(one) ? one : {});
-  switch (kind) {
-    case "step_called": {
-      const given = Array.isArray(list[4]) ? list[4] : [];
-      const keywords = map(list[5]);
-      if (Object.keys(keywords).length) return given.length ? [...given, keywords] : keywords;
-      return given.length === 1 ? given[0] : given;
-    }
-    case "step_completed":
-    case "step_bailed":
-    case "hook_received":
-    case "run_started":
-      return list[3];
-    case "step_suspended":
-      return map(list[3]).payload;
-    case "step_resumed":
-      return map(list[3]).data;
-    case "child_started":
-      return list[4];
-    case "timer_set":
-    case "hook_opened":
-      return list[4];
-    case "child_ended":
-      return (Array.isArray(list[3]) ? list[3] : [])[1];
-    case "left":
-      return (Array.isArray(list[2]) ? list[2] : [])[1];
-    case "entered":
-      return list[2];
-    case "run_completed":
-    case "run_failed":
-      return list[1];
-    case "step_failed":
-    case "hook_failed":
-      return list[3];
-    case "step_wrote":
-      return map(body).value;
-    default:
-      return body;
-  }
+  const at = (of: Json | undefined, name: number | string): Json | undefined => (of as Record<string, Json> | null | undefined)?.[name];
+  if (kind !== "step_called") return (WAYS[kind] ?? []).reduce(at, body as Json | undefined);
+  const given = (at(body, 4) ?? []) as Json[];
+  const keywords = at(body, 5) ?? {};
+  if (Object.keys(keywords).length) return given.length ? [...given, keywords] : keywords;
+  return given.length === 1 ? given[0] : given;
 }

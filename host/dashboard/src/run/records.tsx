@@ -132,5 +132,4 @@ const Row = memo(
       </div>
     );
   },
-  (a, b) => a.seq === b.seq && a.look === b.look && a.text === b.text && a.style.transform === b.style.transform,
 );

@@ -103,9 +103,8 @@ function paint(canvas: HTMLCanvasElement, { log, selection }: RunModel): void {
   const context = canvas.getContext("2d")!;
   context.scale(ratio, ratio);
   const style = getComputedStyle(canvas);
-  const colours: Record<Tone, string> = { in: "--ok", out: "--tick-out", note: "--queue", bad: "--fail", sus: "--sus", wait: "--wait" };
-  for (const tone of ORDER) colours[tone] = style.getPropertyValue(colours[tone]).trim();
-  const accent = style.getPropertyValue("--accent").trim();
+  const inkOf = (name: string): string => ((canvas.style.color = `var(--${name})`), style.color); // of light and dark the one that holds
+  const inks = ["queue", "run", "wait", "ok", "sus", "fail"].map(inkOf); // as in ORDER
   const across = wide - 2 * PAD;
   const columns = new Int8Array(Math.max(1, Math.ceil(wide))).fill(-1);
   const tick = Math.max(1, Math.min(3, across / Math.max(1, log.count) - 0.5));
@@ -119,12 +118,12 @@ function paint(canvas: HTMLCanvasElement, { log, selection }: RunModel): void {
   }
   columns.forEach((tone, x) => {
     if (tone < 0) return;
-    context.fillStyle = colours[ORDER[tone]!];
+    context.fillStyle = inks[tone]!;
     const high = TALL[ORDER[tone]!];
     context.fillRect(x - tick / 2, tall - 3 - high, tick, high);
   });
   const chosen = selection.peek();
   const calls = chosen?.call ? [chosen.call] : (chosen?.place?.calls.slice(0, 500).map((index) => log.calls[index]!) ?? []);
-  context.fillStyle = accent;
+  context.fillStyle = inkOf("accent");
   for (const call of calls) for (const seq of call.seqs) context.fillRect(PAD + ((seq - 1) / Math.max(1, log.count - 1)) * across - 1, tall - 2, 2, 2);
 }

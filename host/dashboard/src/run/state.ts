@@ -13,7 +13,7 @@ export function stateOf(log: Log, seq: number): Record<string, unknown> {
   }
   return {
     seq: log.at, time: log.timeOf(log.at), phase: log.phaseOf(log.at), status: log.runStatus(), busy_ms: log.busyOf(log.at),
-    error: log.errorAt(seq), tags: log.tagsAt(seq), deadline: log.deadlineAt(seq),
+    error: log.over && log.over[0] <= seq ? log.over[1] : null, tags: log.tagsAt(seq), deadline: log.deadlineAt(seq),
     calls: log.calls.map((one) => log.callAt(one.index, seq)).filter((one) => one !== null),
     blocks: blocksAt(log, seq),
     nodes,

@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { FINAL } from "../api/models";
 import { Pane } from "../ui/parts";
 import { clock, count, duration, now } from "../clock";
 import { visible } from "../ui/basic";
@@ -26,7 +27,7 @@ export function Timeline({ model, rows }: { model: RunModel; rows: Row[] }): JSX
     return () => observer.disconnect();
   }, []);
   const labels = wide < 460 ? 104 : LABELS;
-  const isOver = ["success", "failed", "canceled", "continued"].includes(log.phaseOf(log.count));
+  const isOver = FINAL.has(log.phaseOf(log.count));
   const present = isOver || log.count === 0 ? null : Math.floor(now.value / LIVE_EACH_MS) * LIVE_EACH_MS;
   const width = Math.max(60, wide - labels - SIDE);
   const scale = useMemo(() => scaleOf(log, width, present), [width, present, log.calls.length > 3000 ? Math.floor(version / 20) : version]);
@@ -145,19 +146,10 @@ function Group({ model, row, scale, at, isLive }: { model: RunModel; row: Row; s
 
 /** Left, width, from and to of each stretch in which something of the place was under way, by pixels. */
 function spansOf({ log }: RunModel, row: Row, scale: Scale): [number, number, number, number][] {
-  const ends: [number, number][] = [];
-  for (const index of row.place.blocks) {
-    const block = log.blocks[index]!;
-    ends.push([log.timeOf(block.seq), block.closed ? log.timeOf(block.closed) : scale.to]);
-  }
-  if (!ends.length) for (const index of row.place.calls) {
-    const call = log.calls[index]!;
-    ends.push([log.timeOf(call.seqs[0]!), call.closed ? log.timeOf(call.closed) : scale.to]);
-  }
-  if (!ends.length) for (const place of log.places) if (place.above.includes(row.place.index)) for (const index of place.calls) {
-    const call = log.calls[index]!;
-    ends.push([log.timeOf(call.seqs[0]!), call.closed ? log.timeOf(call.closed) : scale.to]);
-  }
+  const { index: own, blocks, calls } = row.place;
+  const below = (): number[] => log.places.flatMap((place) => (place.above.includes(own) ? place.calls : []));
+  const spanned = blocks.length ? blocks.map((index) => log.blocks[index]!) : (calls.length ? calls : below()).map((index) => log.calls[index]!);
+  const ends = spanned.map((one) => [log.timeOf("seq" in one ? one.seq : one.seqs[0]!), one.closed ? log.timeOf(one.closed) : scale.to] as const);
   ends.sort((a, b) => a[0] - b[0]);
   const spans: [number, number, number, number][] = [];
   for (const [from, to] of ends) {

@@ -21,31 +21,40 @@ interface Target {
 export function Jump({ onClose }: { onClose: () => void }): JSX.Element {
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
-  const [found, setFound] = useState<Target[]>([]);
+  const [found, setFound] = useState<{ of: string; targets: Target[] }>({ of: "", targets: [] });
+  const isTaken = useRef(false); // Enter came before what was found
   const commands = useRef(commandsOf()).current;
-  const needle = text.trim().toLowerCase();
-  useEffect(() => {
-    let isCurrent = true;
-    const timer = setTimeout(() => {
-      void search(text.trim()).then((targets) => isCurrent && setFound(targets));
-    }, 80);
-    return () => {
-      isCurrent = false;
-      clearTimeout(timer);
-    };
-  }, [text]);
+  const sought = text.trim();
+  const needle = sought.toLowerCase();
   const own = commands.filter((one) => one.id.toLowerCase().includes(needle));
-  const all = [...found, ...own].slice(0, 40);
+  const all = [...found.targets, ...own].slice(0, 40);
   const cursor = Math.min(at, Math.max(0, all.length - 1));
   const take = (one: Target | undefined): void => {
     if (!one) return;
     onClose();
     queueMicrotask(one.run);
   };
+  useEffect(() => {
+    let isCurrent = true;
+    const timer = setTimeout(() => {
+      void search(sought).then((targets) => {
+        if (!isCurrent) return;
+        setFound({ of: sought, targets });
+        if (isTaken.current) take([...targets, ...own][0]);
+      });
+    }, 80);
+    return () => {
+      isCurrent = false;
+      clearTimeout(timer);
+    };
+  }, [text]);
   const keys = (event: KeyboardEvent): void => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) setAt((cursor + step + all.length) % Math.max(1, all.length));
-    else if (event.key === "Enter") take(all[cursor]);
+    else if (event.key === "Enter") {
+      if (found.of === sought) take(all[cursor]);
+      else isTaken.current = true;
+    }
     else return;
     event.preventDefault();
   };
@@ -64,6 +73,7 @@ export function Jump({ onClose }: { onClose: () => void }): JSX.Element {
         value={text}
         onInput={(event) => {
           setText(event.currentTarget.value);
+          isTaken.current = false;
           setAt(0);
         }}
         onKeyDown={keys}

@@ -2,25 +2,13 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { textOf } from "../api/client";
-import { Problem } from "../api/client";
 import { signIn } from "../session";
 import { Brand } from "../ui/basic";
+import { useSubmit } from "../ui/parts";
 
 export function SignIn(): JSX.Element {
   const [text, setText] = useState("");
-  const [problem, setProblem] = useState("");
-  const [isBusy, setBusy] = useState(false);
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      await signIn(text);
-    } catch (error) {
-      setProblem(error instanceof Problem && error.status === 401 ? "This token lets nobody in: it is not known here, has expired, or was revoked." : textOf(error));
-    }
-    setBusy(false);
-  };
+  const { isBusy, problem, submit } = useSubmit(() => signIn(text));
   return (
     <main class="signin">
       <form onSubmit={submit}>

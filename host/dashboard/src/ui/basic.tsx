@@ -90,9 +90,7 @@ const ICONS = {
       <path d="M8 2.6a5.4 5.4 0 0 1 0 10.8Z" fill="currentColor" />
     </>
   ),
-  more: <path d="M3 8h.01M8 8h.01M13 8h.01" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" />,
   close: <path d="m4 4 8 8m0-8-8 8" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" />,
-  menu: <path d="M2.5 4.5h11m-11 3.5h11m-11 3.5h11" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" />,
 } as const;
 
 export function Icon({ name }: { name: keyof typeof ICONS }): JSX.Element {

@@ -1,7 +1,7 @@
 /** A dialog over the page: Esc and a click beside it close it, and the focus goes back to where it was. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Icon } from "./basic";
 
 export interface DialogProps {
@@ -14,10 +14,11 @@ export interface DialogProps {
 
 export function Dialog({ title, onClose, children, kind = "middle" }: DialogProps): JSX.Element {
   const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    const before = document.activeElement as HTMLElement | null;
-    box.current?.showModal();
-    return () => before?.focus?.();
+  // In the turn of the key that opens it: what is typed right after goes to the dialog.
+  useLayoutEffect(() => {
+    const { current } = box;
+    current!.showModal();
+    return () => current!.close(); // the browser gives the focus back
   }, []);
   return (
     <dialog

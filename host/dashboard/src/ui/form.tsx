@@ -1,7 +1,7 @@
 /** A form made of a JSON Schema, with the same value as JSON beside it. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Wrong } from "./parts";
 import type { Json, Schema } from "../api/models";
 import { fieldOf, initial, labelOf, type Field, type Mistake } from "./schema";
@@ -30,7 +30,7 @@ export function ValueForm({ schema, value: given, onChange, mistakes = [], label
   const id = useRef(`json-${++numbers}`).current;
   const box = useRef<HTMLDivElement>(null);
   useEffect(() => onChange(value, true), []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const field = box.current?.closest("dialog") && box.current.querySelector<HTMLElement>("input, select, textarea, .row button");
     field?.focus();
   }, []);
@@ -167,7 +167,7 @@ function Row(props: ValueProps): JSX.Element {
   const id = useRef(`field-${++numbers}`).current;
   const { name, path, field, isNeeded, mistakes } = props;
   const own = mistakes.filter((one) => one.path === path && path);
-  const about = field.schema.description;
+  const about = isInside(field) ? "" : field.schema.description;
   return (
     <div class="row">
       <Label id={id} isOfGroup={field.kind === "boolean"}>
@@ -200,12 +200,15 @@ function Label({ id, isOfGroup, children }: { id: string; isOfGroup: boolean; ch
   );
 }
 
+/** Whether what a field is about stands in it while it is empty. */
+const isInside = ({ kind, schema }: Field): boolean => kind === "text" && !hint(schema);
+
 const INPUTS: Record<string, string> = { date: "date", time: "time", email: "email" };
 
 function Control({ id, field, value, isNeeded, onChange }: ValueProps & { id: string }): JSX.Element {
   const { schema, kind, isNullable } = field;
   const nothing = isNullable ? null : undefined;
-  const common = { id, placeholder: hint(schema) };
+  const common = { id, placeholder: isInside(field) ? schema.description : hint(schema), "aria-description": schema.description };
   if (kind === "boolean") return <Switch id={id} value={value} isOptional={!isNeeded || isNullable} nothing={nothing} onChange={onChange} />;
   if (kind === "constant") return <code id={id}>{JSON.stringify(schema.const)}</code>;
   if (kind === "choice") {

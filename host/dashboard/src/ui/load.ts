@@ -10,8 +10,11 @@ export interface Loaded<T> {
   reload: () => void;
 }
 
-/** `path` null: nothing is asked. With `everyMs` it is asked again while the page is seen; a server that is away is waited for. */
-export function useLoad<T>(path: string | null, everyMs = 0): Loaded<T> {
+/** `path` null: nothing is asked. With `everyMs` it is asked again while the page is seen; a server that is away is waited for.
+ *
+ * `isOfAll`: of all tenants that are reached.
+ */
+export function useLoad<T>(path: string | null, everyMs = 0, isOfAll = false): Loaded<T> {
   const [value, setValue] = useState<T | null>(null);
   const [problem, setProblem] = useState("");
   const [round, setRound] = useState(0);
@@ -23,7 +26,7 @@ export function useLoad<T>(path: string | null, everyMs = 0): Loaded<T> {
       let again = everyMs;
       const begun = performance.now();
       try {
-        const found = await ask<T>(path);
+        const found = await ask<T>(path, { isOfAll });
         again &&= Math.max(again, 10 * (performance.now() - begun)); // what costs the server much is asked for seldom
         if (isOver) return;
         setValue(found);

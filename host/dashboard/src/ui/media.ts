@@ -1,4 +1,4 @@
-import { signal, type ReadonlySignal } from "@preact/signals";
+import { signal, type ReadonlySignal } from "../signals";
 
 /** Whether a media query holds, as it changes. */
 export function media(query: string): ReadonlySignal<boolean> {

@@ -1,13 +1,13 @@
 /** A value as JSON, coloured, and cut off where it is long: a megabyte in one field must not stop the page. */
 
-import type { ComponentChildren, JSX } from "preact";
+import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Json } from "../api/models";
 import { size } from "../clock";
 import { copy } from "./basic";
+import { painted } from "./source";
 
 const SHOWN_MAX = 4000;
-const TOKENS = /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|\b(true|false|null)\b/g;
 
 export function Payload({ value, label }: { value: Json; label?: string }): JSX.Element {
   const [isWhole, setWhole] = useState(false);
@@ -21,7 +21,7 @@ export function Payload({ value, label }: { value: Json; label?: string }): JSX.
         </h4>
       )}
       <pre tabIndex={0} aria-label={label ?? "Value"}>
-        {text.length > 50_000 ? shown : painted(shown)}
+        {text.length > 50_000 ? shown : painted(shown, "javascript")}
       </pre>
       {shown.length < text.length && (
         <p class="cut">
@@ -49,18 +49,4 @@ export function laid(value: Json, pad = ""): string {
   }
   const inner = `${pad}  `;
   return `${open}\n${entries.map(([of, each]) => inner + name(of) + laid(each, inner)).join(",\n")}\n${pad}${close}`;
-}
-
-function painted(text: string): ComponentChildren[] {
-  const parts: ComponentChildren[] = [];
-  let last = 0;
-  for (const found of text.matchAll(TOKENS)) {
-    parts.push(text.slice(last, found.index));
-    const [all, string, colon, number] = found;
-    if (string !== undefined) parts.push(<span class={colon ? "tf" : "ts"}>{string}</span>, colon ?? "");
-    else parts.push(<span class={number !== undefined ? "tn" : "tk"}>{all}</span>);
-    last = found.index + all.length;
-  }
-  parts.push(text.slice(last));
-  return parts;
 }

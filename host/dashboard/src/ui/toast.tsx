@@ -1,6 +1,6 @@
 /** What has just happened, said once at the edge of the page and to screen readers. */
 
-import { signal } from "@preact/signals";
+import { signal } from "../signals";
 import type { JSX } from "preact";
 import { textOf } from "../api/client";
 import { Icon } from "./basic";

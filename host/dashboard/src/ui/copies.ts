@@ -1,5 +1,6 @@
-/** The start of a run as a request, a call and a command: what is copied can be pasted. */
+/** A request as a command of a shell and as a call in Python: what is copied can be pasted. */
 
+import { path } from "../api/client";
 import type { Json } from "../api/models";
 
 export interface StartBody {
@@ -11,10 +12,12 @@ export interface StartBody {
 /** A word of a shell. */
 export const shell = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
-export function curlOf(workflow: string, body: StartBody): string {
-  const url = new URL(`v1/workflows/${encodeURIComponent(workflow)}/runs`, location.href.split("#")[0]).href;
-  return `curl ${shell(url)} -H 'Content-Type: application/json' -H "Authorization: Bearer $CLOCHE_TOKEN" -d ${shell(JSON.stringify(body))}`;
+export function curl(method: string, place: string, body: unknown): string {
+  const url = new URL(`v1/${place}`, location.href.split("#")[0]).href;
+  return `curl -X ${method} ${shell(url)} -H 'Content-Type: application/json' -H "Authorization: Bearer $CLOCHE_TOKEN" -d ${shell(JSON.stringify(body))}`;
 }
+
+export const placeOfStart = (workflow: string): string => `workflows/${path(workflow)}/runs`;
 
 export function pythonOf(workflow: string, body: StartBody): string {
   const rest = [body.run_id && `run_id=${literal(body.run_id)}`, body.tags && `tags=${literal(body.tags)}`].filter(Boolean);
