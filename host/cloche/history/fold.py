@@ -97,10 +97,11 @@ class RunFold:
 
     def take(self, head: Head) -> None:
         """Take in the next record."""
-        seq, kind, time, call, path, facts = head
+        seq, kind, told, call, path, facts = head
+        time = max(self.time, told)  # clocks of two processes differ: for a run it never goes back
         if self._is_busy():
-            self.busy_ms += max(0, time - self.time)
-        self.seq, self.time = seq, max(self.time, time)
+            self.busy_ms += time - self.time
+        self.seq, self.time = seq, time
         given = facts or {}
         if call is not None:
             self._of_call(seq, kind, time, call, path, given)

@@ -39,7 +39,10 @@ PLACES = {
     "start": "runs?start=fulfil",
     "run": "runs/A-1015?step=approve",
 }
-MOVING = ".scrub, .say em, .tl, .tm, .insp, .crumb .faint, time, .lede p, .c6, .c7, table.usage td, .firings, .instants, .list.plain td.r, .list.plain td.id, .facts"
+MOVING = (
+    "time, .lede p, .c6, .c7, table.usage td, .firings, .instants, .list.plain td.r, .list.plain td.id, .facts, "
+    ".scrub, .say em, .tl, .tm, .insp, .crumb .faint"
+)
 
 
 @pytest.fixture(scope="module")

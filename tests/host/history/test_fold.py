@@ -59,7 +59,7 @@ def any_log(draw: st.DrawFn) -> list[Head]:
     heads: list[Any] = [(1, "run_created", 0, None, None, {"workflow": "w"}), (2, "run_started", 5, None, None, None)]
     opened = 0
     for way, opens, moves, other, call, path in draw(st.lists(ONES, max_size=40)):
-        seq, time = len(heads) + 1, heads[-1][2] + draw(st.integers(0, 30))
+        seq, time = len(heads) + 1, heads[-1][2] + draw(st.integers(-5, 30))
         if way == "open":
             opened += 1
             facts = {"due": time + 9} if opens == "timer_set" else {"heartbeat": 7} if opens == "hook_opened" else None

@@ -1,5 +1,6 @@
-"""Logs of runs that no case has: children, remote steps, waits that fail, tags and deadlines, histories. At each record the fold
-says of the run what its machine says; the golden table of folds is made from these too.
+"""Logs of runs that no case has: children, remote steps, waits that fail, tags and deadlines, histories.
+
+At each record the fold says of the run what its machine says; the golden table of folds is made from these too.
 """
 
 from __future__ import annotations
