@@ -7,6 +7,7 @@ from typing import Any, Final
 from cloche_codegen.builder_text import builder_text
 from cloche_codegen.errors import GraphError
 from cloche_codegen.graph import Graph
+from cloche_codegen.javascript_shapes import javascript_shapes
 from cloche_codegen.native_shapes import native_shapes
 from cloche_codegen.shapes import Shape, shapes_of
 
@@ -16,12 +17,11 @@ NOTHING: Final[dict[str, Any]] = {"is_native": True, "is_read": False, "items": 
 def shape_data(language: str, graph: str, source: str) -> dict[str, Any]:
     """`{is_native, is_read, items, builder}` of a stored graph or, where that is empty, of a source.
 
-    `is_read` is false where nothing can be said: of JavaScript that somebody wrote, which is known by its calls alone, and of
-    what cannot be parsed.
+    `is_read` is false where nothing can be said: of what cannot be parsed, and of JavaScript in which no call is found.
     """
     try:
         if not graph:
-            return _of_source(source) if language == "python" else NOTHING
+            return _of_source(language, source)
         made = Graph.from_json(graph)
         items = shapes_of(made) if made.native is None else native_shapes(made.native.source, made.native.name)
         before = (
@@ -35,8 +35,10 @@ def shape_data(language: str, graph: str, source: str) -> dict[str, Any]:
     return {"is_native": made.native is not None, "is_read": True, "items": _data(items, before), "builder": text}
 
 
-def _of_source(source: str) -> dict[str, Any]:
-    return {"is_native": True, "is_read": True, "items": _data(native_shapes(source)), "builder": None}
+def _of_source(language: str, source: str) -> dict[str, Any]:
+    items = native_shapes(source) if language == "python" else javascript_shapes(source)
+    is_read = bool(items) or language == "python"
+    return {"is_native": True, "is_read": is_read, "items": _data(items), "builder": None}
 
 
 def _data(items: tuple[Shape, ...], before: int = 0) -> list[dict[str, Any]]:

@@ -51,7 +51,8 @@ async def check_fold(store: Store, row: RunRow) -> None:
 def _keep(heads: Sequence[Head]) -> None:
     if (file := os.environ.get(KEPT)) is not None:
         with open(file, "a") as out:
-            out.write(json.dumps([os.environ.get(_HERE, "").partition("::")[2].partition("[")[0], heads]) + "\n")
+            name = os.environ.get(_HERE, "").partition("::")[2].partition(" ")[0].partition("[")[0]
+            out.write(json.dumps([name, heads]) + "\n")
 
 
 def states_of(heads: Sequence[Head]) -> list[dict[str, Any]]:

@@ -57,8 +57,6 @@ def _read(code: Code) -> dict[str, Any]:
 
 def _of_tenant(code: Code) -> dict[str, Any]:
     """A text that takes more than it may has no shape: its run is shown by its calls."""
-    if code.language != "python" and not code.graph:
-        return NOTHING
     with closing(Readers(1, has_spare=False)) as readers:
         try:
             text = readers.shape(TenantId(code.owner), code.language, code.graph, code.source)
