@@ -20,8 +20,6 @@ from cloche.engines import CellSource, Code, Language, SourceLanguage
 from cloche.errors import DeployRefused, LeasedElsewhere, LimitExceeded, NotFound, RunConflict, SeqConflict, UsageError
 from cloche.history import RunKey
 from cloche.history.ids import new_run_key
-from cloche.history.messages import Started
-from cloche.history.notes import unpack_created
 from cloche.operations import acts, fork, replay, upgrade
 from cloche.operations.acts import Act
 from cloche.operations.deploy import Deployment, baked, check_content, grants_to_write, keep, source_code, version_id
@@ -30,7 +28,6 @@ from cloche.operations.replay import ReplayReport
 from cloche.operations.typescript import Brought, is_script
 from cloche.operations.upgrade import FitPage
 from cloche.run.code import code_of, load_code
-from cloche.run.limits import check_start
 from cloche.store import Version, all_records, blob_digest
 from cloche.tenancy import InForce, Policy
 from cloche.worker import holds
@@ -92,23 +89,18 @@ class HostedRuns(Runs):
             NotFound: there is no such run.
             UsageError: it never called such a step, or its input cannot be replaced.
             LimitExceeded: its code or input are more than the tenant's policy allows today.
+            QueueFull: its workflow has a limit, and too many runs of the tenant wait to begin.
         """
         worker = self._host._running
         store = worker.store
         row = await replay.row_of(store, self._key(run_id))
         records = await all_records(store, row.key)
         inputs = fork.inputs_before(records, at, input_data)
-        code = await load_code(store, row.code)
-        policy = await worker.new_runs.policies.of_fork(self._tenant, code, row.code)
-        check_start(policy, code, next(one for one in inputs if isinstance(one, Started)))
-        depth = unpack_created(records[0]).depth
-        origin = {"run": run_id, "at": at}
-        created = worker.new_runs.created(code, policy, forked_from=origin, depth=depth)
         key = new_run_key(new_run_id or worker.services.world.run_id(), self._tenant)
         if await store.run(key) is not None:
             raise _exists(key)
         try:
-            await worker.starting.start(key, code, [created, *inputs])
+            await worker.new_runs.retries.fork(key, row, records, inputs, at)
         except SeqConflict as error:
             raise _exists(key) from error
         return await self._run(row, key)

@@ -60,7 +60,8 @@ class _Pinned(Note):
 class RunCreated(_Pinned):
     """A run, what it is pinned to, and where it comes from.
 
-    `queued` is the packed start that it waits for until its tenant has room. `depth` is how many runs stand above this one.
+    `queued` is the packed start that it waits for until its tenant has room, `brought` what comes with it where the run goes on
+    from another: an event packed, a note as `[kind, time, call, packed]`. `depth` is how many runs stand above this one.
     """
 
     kind: ClassVar[Kind] = Kind.RUN_CREATED
@@ -80,6 +81,7 @@ class RunCreated(_Pinned):
     continues: str = ""  # the run whose next history this is
     deadline: TimeMs | None = None  # by when it must have ended, said by whoever started it
     permits: Sequence[Sequence[Any]] = ()  # limits of its workflow, as in `PermitAsked`: it begins when it has them
+    brought: Sequence[Any] = ()
 
     def _content(self) -> dict[str, Any]:
         content = {name: getattr(self, name) for name in _OF_CREATION}
@@ -108,6 +110,7 @@ _OF_CREATION = (
     "continues",
     "deadline",
     "permits",
+    "brought",
 )
 
 
@@ -379,9 +382,13 @@ def unpack_note(record: Record) -> AnyNote:
     Raises:
         KeyError: the record holds no note, or one without a key that it needs.
     """
-    body = record.body
-    note = NOTE_TYPES[record.kind]._read(record.time, record.call, decode(body))
-    object.__setattr__(note, "_packed", body)
+    return note_of(record.kind, record.time, record.call, record.body)
+
+
+def note_of(kind: Kind, time: TimeMs, call: CallId | None, packed: bytes) -> AnyNote:
+    """The note that `pack` gave, with what stands in the head of its record; raises as `unpack_note`."""
+    note = NOTE_TYPES[kind]._read(time, call, decode(packed))
+    object.__setattr__(note, "_packed", packed)
     return note
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from cloche.errors import ClocheError, StoreUnavailable
 from cloche.history import Batch, Kind
-from cloche.history.ids import parent_of
+from cloche.history.ids import continuation_key, parent_of
 from cloche.history.machine import Input
 from cloche.history.messages import ContinueRun
 from cloche.history.output import unpack_command
+from cloche.history.permitted import WHOLE_RUN
 from cloche.status import OVER
 from cloche.store import Append, NewRun, Post, child_ended, child_unwanted, continuation
 from cloche.store.refusals import lease_lost
@@ -159,7 +160,10 @@ class Commit:
     def _with_permits(self, append: Append, batch: Batch) -> Append:
         permits = self._attempts.permits
         freed, detached = permits.freed(batch)
-        return replace(append, asks=permits.asks(batch), freed=freed, detached=detached)
+        asked = permits.asks(batch)
+        goes_on = batch.records[-1].kind is Kind.RUN_CONTINUED_AS_NEW
+        handed_to = continuation_key(self._run.key) if goes_on and WHOLE_RUN in freed else None
+        return replace(append, asks=asked, freed=freed, detached=detached, handed_to=handed_to)
 
     def _posts(self, batch: Batch) -> list[Post]:
         """What is left for others in this commit: the end of a child, for the run that waits for it; and for children that

@@ -151,10 +151,15 @@ class RunDriver:
             await self._record(list(inputs))
         self.ready.set_result(None)
 
-    def begin_queued(self, started: Started) -> None:
-        """The run was queued, and begins with this."""
+    def begin_queued(self, inputs: Sequence[Input]) -> None:
+        """The run was queued, and begins with these: its start first."""
+        started, *brought = inputs
+        assert isinstance(started, Started)
         self.live.started = started
-        self.tell(started)
+        if brought:
+            self.inputs.beginning = list(inputs)
+        else:
+            self.tell(started)
 
     async def recover(self) -> None:
         """As `drive`, for a run that is in the store: rebuild it first, and dispatch again what it waits for."""
@@ -234,6 +239,10 @@ class RunDriver:
     async def _loop(self) -> bool:
         """Until there is nothing more to do; whether the run was parked."""
         attempts = self._effects.attempts
+        if beginning := self.inputs.beginning:
+            self.inputs.beginning = []
+            with self.live.keeping_cell():
+                await self._record(beginning)
         while self.inputs.waiting or not (self.live.machine.ended and attempts.idle):
             if self._is_lost:
                 raise lease_lost(self.key)

@@ -102,6 +102,9 @@ class Inputs:
     def __init__(self, waiters: Waiters) -> None:
         self._waiters = waiters
         self.waiting: deque[Incoming] = deque()  # for whoever looks whether there are any
+        self.beginning: list[
+            Input
+        ] = []  # calls and what came of them, that a run goes on from: one turn, before all else
         self._requests: list[tuple[Incoming, int]] = []  # inputs that accept a request, and its inbox row: one commit
         self._news = asyncio.Event()
         self._time = TimeMs(0)  # of the last one that was taken

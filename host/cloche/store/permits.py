@@ -219,6 +219,21 @@ def asking(rows: Iterable[PermitRow], at: TimeMs) -> Deciding:
             yield from _queue_up(row, *blocker)
 
 
+def kept(rows: Iterable[PermitRow], ask: PermitAsk) -> PermitRow | None:
+    """What a run has already of what it asks for as a run: the history before it has handed that on."""
+    names = {limit.name for limit in ask.limits}
+    return next(
+        (
+            row
+            for row in rows
+            if row.call == ask.call == WHOLE_RUN
+            and row.granted_at is not None
+            and {limit.name for limit in row.limits} == names
+        ),
+        None,
+    )
+
+
 def freeing(names: Iterable[str], at: TimeMs) -> Deciding:
     """Permits of these limits were given back, or time has freed some: who waits has them."""
     for name in dict.fromkeys(names):

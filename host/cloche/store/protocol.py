@@ -123,6 +123,12 @@ class Append:
     freed: Sequence[CallId] = field(default=())  # calls that have no use for permits any more
     detached: Sequence[CallId] = field(default=())  # calls that nobody waits for, whose attempt goes on in this worker
     returned: Sequence[CallId] = field(default=())  # calls of which no remote worker is to perform any attempt any more
+    handed_to: RunKey | None = None  # the run that has from now on what permits this one has as a run: its next history
+
+    @property
+    def changes_permits(self) -> bool:
+        """Whether it asks for permits, gives some back, or hands some on."""
+        return bool(self.asks or self.freed or self.detached or self.handed_to)
 
 
 @dataclass(frozen=True, slots=True)

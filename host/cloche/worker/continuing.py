@@ -16,6 +16,7 @@ from cloche.history.ids import parent_of
 from cloche.history.marks import tags_in
 from cloche.history.messages import Started
 from cloche.history.notes import RunCanceled, RunCreated, unpack_created
+from cloche.history.permitted import WHOLE_RUN
 from cloche.history.reading import unpack_started
 from cloche.run.meter import Tally
 from cloche.store import CANCEL, GRANTED, Append, InboxRow, Metered, cancel_token, child_ended
@@ -128,6 +129,7 @@ class Continuing:
             metered=Metered(Tally.of(batch.records).usage(), services.cells.meter),
             posts=[child_ended(*waits)] if waits is not None else (),
             marks=batch.marks,
+            freed=(WHOLE_RUN,),  # what the one before has handed on
         )
         await services.log.append(append)
         services.supervisor.ended_undriven(row.key, code, machine.status)

@@ -29,7 +29,7 @@ from cloche.store import GRANTED, InboxRow, Version, blob_digest
 from cloche.worker import holds
 from cloche.worker.continuing import Continuing
 from cloche.worker.holds import Holds
-from cloche.worker.retries import Retries
+from cloche.worker.retries import QUEUE_RETRY_S, Retries
 from cloche.worker.retry_request import Retry
 from cloche.worker.start_request import StartRequest, check_same, digest_of
 
@@ -50,7 +50,6 @@ T = TypeVar("T")
 
 HOST = ""  # as the owner of code
 NAMES_SHOWN_MAX = 20
-QUEUE_RETRY_S = 1.0  # until a child looks again for room in a queue that was full
 
 log = logging.getLogger("cloche")
 

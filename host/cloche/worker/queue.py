@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloche.errors import HistoryError
-from cloche.history import Path, RunKey, RunMachine, TimeMs
-from cloche.history.messages import Started
-from cloche.history.notes import RunCreated
+from cloche.history import Kind, Note, Path, RunKey, RunMachine, TimeMs
+from cloche.history.machine import Input
+from cloche.history.messages import Started, unpack_event
+from cloche.history.notes import RunCreated, note_of
 from cloche.history.permitted import WHOLE_RUN
 from cloche.history.reading import unpack_started
 from cloche.run.meter import Tally
@@ -49,15 +51,36 @@ async def queue(
         services.supervisor.permits_wait()
 
 
-def start_of(key: RunKey, created: RunCreated, now: TimeMs) -> Started:
-    """The event that a queued run begins with: now, as it was asked for then.
+def queued(inputs: Sequence[Input], abi: int) -> dict[str, Any]:
+    """What the first record of a run keeps of what it is to begin with: its start, and what comes with that."""
+    start, *others = inputs
+    assert isinstance(start, Started)
+    brought = [
+        [int(one.kind), one.time, getattr(one, "call", None), one.pack()] if isinstance(one, Note) else one.pack(abi)
+        for one in others
+    ]
+    return {"queued": start.pack(abi), "brought": brought}
+
+
+def beginning_of(key: RunKey, created: RunCreated, now: TimeMs) -> list[Input]:
+    """What a queued run begins with: its start now, as it was asked for then; one that goes on from another with all that
+    happened there, at the times when it did.
 
     Raises:
         HistoryError: it was not queued, so its input is not known.
     """
     if not created.queued:
         raise HistoryError(f"run {key} was created and never started, and its record does not say with what")
-    return replace(asked(created), time=now)
+    if not created.brought:
+        return [replace(asked(created), time=now)]
+    return [asked(created), *map(_brought, created.brought)]
+
+
+def _brought(one: Any) -> Input:
+    if isinstance(one, bytes):
+        return unpack_event(one)
+    kind, time, call, packed = one
+    return note_of(Kind(kind), time, call, packed)
 
 
 def asked(created: RunCreated) -> Started:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from cloche.engines import CellSource, Code
-from cloche.errors import Divergence, NotFound, SeqConflict, UsageError
+from cloche.errors import Divergence, NotFound, QueueFull, SeqConflict, UsageError
 from cloche.history import Record, RunKey, TenantId
 from cloche.history.ids import stored_run_key
 from cloche.history.limits import Limits
@@ -21,10 +21,11 @@ from cloche.history.output import unpack_command
 from cloche.history.records import Kind
 from cloche.history.replay import find_divergence, script
 from cloche.history.resuming import COPIED, KeyOwners
+from cloche.run.asked import permits_of_run
 from cloche.run.code import guest_of, load_code
 from cloche.run.limits import check_start
 from cloche.store import GRANTED
-from cloche.worker import holds
+from cloche.worker import holds, queue
 from cloche.worker.retry_request import Retry, planned, records_to_retry
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cloche.worker.policies import Policies
     from cloche.worker.starting import Starting
 
+QUEUE_RETRY_S = 1.0  # until one that was asked for looks again for room in a queue that was full
 ROOM_S = 0.05  # until one that waits looks again whether its tenant has room
 
 
@@ -107,15 +109,62 @@ class Retries:
             more = _origin(old, row.key, keys)
             more["tags"] = tags_in(await store.marks(row.key))
             more |= {"depth": old.depth, "request": asked.digest, **child}
-            created = self._created(code, policy, **more)
             try:
-                await self._starting.start(key, code, [created, *inputs], request)
+                await self._go_on(key, code, policy, old, inputs, more, request)
                 return
             except SeqConflict:  # somebody else was faster
                 if await store.run(key) is None:
                     raise
         if request is not None:
             await store.resolve(request, GRANTED)
+
+    async def fork(self, key: RunKey, row: RunRow, records: list[Record], inputs: list[Input], at: str) -> None:
+        """Begin the run `key` with what the run of `row`, whose `records` these are, had come to before its step `at`.
+
+        Raises:
+            SeqConflict: there is a run of that id.
+            LimitExceeded, QueueFull, InvalidInput, StoreError: as for any run that begins.
+        """
+        code, old = await load_code(self._services.store, row.code), unpack_created(records[0])
+        policy = await self._policies.of_fork(key.tenant, code, row.code)
+        check_start(policy, code, next(one for one in inputs if isinstance(one, Started)))
+        origin = {"run": row.key.run, "at": at}
+        await self._go_on(key, code, policy, old, inputs, {"forked_from": origin, "depth": old.depth}, None)
+
+    async def _go_on(
+        self,
+        key: RunKey,
+        code: Code,
+        policy: Policy,
+        old: RunCreated,
+        inputs: list[Input],
+        more: dict[str, Any],
+        request: int | None,
+    ) -> None:
+        """Begin it with all this: at once, or when it has the permits that a run of its workflow needs."""
+        permits = self._permits(key, code, policy, old, inputs)
+        if not permits:
+            await self._starting.start(key, code, [self._created(code, policy, **more), *inputs], request)
+            return
+        created = self._created(code, policy, **more, permits=permits, **queue.queued(inputs, code.abi))
+        while True:
+            try:
+                await self._starting.queue(key, code, created, request)
+                return
+            except QueueFull:
+                if request is None and not more.get("parent"):
+                    raise
+            await asyncio.sleep(QUEUE_RETRY_S)
+
+    def _permits(
+        self, key: RunKey, code: Code, policy: Policy, old: RunCreated, inputs: list[Input]
+    ) -> Sequence[Sequence[Any]]:
+        """By the limits that its workflow has here today; those that the old run had, where it is not registered here."""
+        workflow = self._services.registry.workflow(code.workflow) if not code.owner else None
+        if workflow is None:
+            return old.permits
+        started = next(one for one in inputs if isinstance(one, Started))
+        return permits_of_run(workflow, policy, key.tenant, started.input)
 
     async def _row(self, key: RunKey) -> RunRow:
         row = await self._services.store.run(key)

@@ -300,7 +300,7 @@ class Starting:
             driver = self._driver(key, code, created, row.lease)
             driver.inputs.not_before(row.updated_at)
             if row.head_seq == 1:  # also one that was blocked before it began
-                driver.begin_queued(queue.start_of(key, created, self._services.world.now()))
+                driver.begin_queued(queue.beginning_of(key, created, self._services.world.now()))
         except ClocheError as error:
             await self._blocks.block(key, error, row.lease)
             return None

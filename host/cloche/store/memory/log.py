@@ -54,7 +54,7 @@ class MemoryLog(Facet):
         for post in append.posts:
             self._data.inbox.post(post, append.at)
         self._data.remote.follow(append)
-        if append.asks or append.freed or append.detached:
+        if append.changes_permits:
             self._data.permits.follow(append)
         if append.marks:
             self._data.marks.setdefault(append.key, {}).update(append.marks)

@@ -10,7 +10,7 @@ from cloche.history.ids import CallId, RunKey, TimeMs
 from cloche.history.permitted import WHOLE_RUN
 from cloche.store import permits as of
 from cloche.store.memory.requests import InboxData
-from cloche.store.permits import LimitQueue, PermitRow, answered, asking, freeing
+from cloche.store.permits import LimitQueue, PermitAsk, PermitRow, answered, asking, freeing, granted_post
 from cloche.store.protocol import Append
 
 
@@ -29,14 +29,25 @@ class PermitData:
         """Within a commit: the permits that it gives back, and those that it asks for."""
         for row in self._of(append.key, append.detached):
             self.permits[row.id] = replace(row, holder=append.lease.worker if append.lease is not None else None)
-        self.free(append.key, [*append.freed, *(ask.call for ask in append.asks)], append.at)
+        if append.handed_to is not None:
+            for row in self._of(append.key, [WHOLE_RUN]):
+                self.permits[row.id] = replace(row, key=append.handed_to)
+        asks = [ask for ask in append.asks if not self._keeps(append.key, ask, append.at)]
+        self.free(append.key, [*append.freed, *(ask.call for ask in asks)], append.at)
         asked = []
-        for ask in append.asks:
+        for ask in asks:
             self.last_id += 1
             row = PermitRow(self.last_id, append.key, ask.call, ask.step, ask.path, tuple(ask.limits), append.at)
             self.permits[row.id] = row
             asked.append(row)
         self.decide(asking(asked, append.at))
+
+    def _keeps(self, key: RunKey, ask: PermitAsk, at: TimeMs) -> bool:
+        """Whether it has what it asks for; then it is told so."""
+        row = of.kept(self._of(key, [ask.call]), ask)
+        if row is not None:
+            self.inbox.post(granted_post(row), at)
+        return row is not None
 
     def free(self, key: RunKey, calls: Sequence[CallId], at: TimeMs) -> None:
         names: list[str] = []

@@ -15,7 +15,7 @@ from cloche.store.postgres.appends import Everything, is_plain, of_many, of_one
 from cloche.store.postgres.blobs import Name
 from cloche.store.postgres.database import Database, Facet, Rows
 from cloche.store.postgres.parts import Known, parts_below
-from cloche.store.postgres.permits import follow_permits, free_all_of_run, lock, needs_lock
+from cloche.store.postgres.permits import follow_permits, free_all_of_run, lock
 from cloche.store.postgres.rows import row_of
 from cloche.store.postgres.statements import ROW, XID, advance_one, statement
 from cloche.store.protocol import PAGE_RECORDS, Append, Outcome
@@ -66,7 +66,7 @@ class PostgresLog(Facet):
                 outcomes |= {place: outcome for (place, _), outcome in zip(layer, written, strict=True)}
             return [outcomes[place] for place in range(len(appends))]
         try:
-            if appends and (appends[0].queue_max is not None or any(map(needs_lock, appends))):
+            if appends and (appends[0].queue_max is not None or any(one.changes_permits for one in appends)):
                 return await self._write_locked(appends)
             is_written = await self._written(appends) if appends else []
         except StoreUnavailable:
@@ -99,7 +99,7 @@ class PostgresLog(Facet):
         fitting: list[Append] = []
         full: dict[RunKey, int] = {}
         async with self._database.transaction() as transaction:
-            now = await lock(transaction) if any(map(needs_lock, appends)) else None
+            now = await lock(transaction) if any(one.changes_permits for one in appends) else None
             waiting: Counter[str] = Counter()
             if tenants:
                 await transaction.fetch(_HOLD_QUEUES, _QUEUES, tenants)
@@ -129,7 +129,7 @@ class PostgresLog(Facet):
             may_be_written = row is not None and append.new is None and row.lease == append.lease
             if row is None or not may_be_written or row.head_seq != append.expect or append.status not in FINAL:
                 return refusal(append, row)
-            if needs_lock(append):
+            if append.changes_permits:
                 done, _ = await self._locked([append])
                 if done:
                     return None

@@ -11,8 +11,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, assert_never
 
 from cloche.history.ids import CallId, Path, RunId, RunKey, TenantId, TimeMs
+from cloche.history.permitted import WHOLE_RUN
 from cloche.store import permits as of
-from cloche.store.permits import LimitQueue, LimitUse, PermitRow, asking, freeing, pack_limits, unpack_limits
+from cloche.store.inbox import Post
+from cloche.store.permits import (
+    LimitQueue,
+    LimitUse,
+    PermitAsk,
+    PermitRow,
+    asking,
+    freeing,
+    granted_post,
+    pack_limits,
+    unpack_limits,
+)
 from cloche.store.postgres.database import Facet, Transaction
 from cloche.store.protocol import Append
 
@@ -109,11 +121,6 @@ def _by_the_clock_of(at: TimeMs, due: int | None, now: int) -> TimeMs | None:
     return None if due is None else TimeMs(at + due - now)
 
 
-def needs_lock(append: Append) -> bool:
-    """Whether it asks for permits, or gives some back."""
-    return bool(append.asks or append.freed or append.detached)
-
-
 async def lock(transaction: Transaction) -> TimeMs:
     """From now on nobody else decides, until this transaction ends; the time. Before it the transaction locks no row."""
     [row] = await transaction.fetch(_LOCK)
@@ -128,9 +135,13 @@ async def follow_permits(transaction: Transaction, appends: Iterable[Append], no
             worker = append.lease.worker if append.lease is not None else None
             update = f"UPDATE cloche.permits SET holder = $4 {_OF_CALLS}"
             await transaction.fetch(update, key.tenant, key.run, list(append.detached), worker)
-        await _free(transaction, key, [*append.freed, *(ask.call for ask in append.asks)], now)
+        if (to := append.handed_to) is not None:
+            update = f"UPDATE cloche.permits SET run = $4 {_OF_CALLS}"
+            await transaction.fetch(update, key.tenant, key.run, [WHOLE_RUN], to.run)
+        asks = [ask for ask in append.asks if not await _keeps(transaction, key, ask, now)]
+        await _free(transaction, key, [*append.freed, *(ask.call for ask in asks)], now)
         asked = []
-        for ask in append.asks:
+        for ask in asks:
             insert = (
                 "INSERT INTO cloche.permits (tenant, run, call, step, path, limits, asked_at) "
                 f"VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {_ROW}"
@@ -138,6 +149,17 @@ async def follow_permits(transaction: Transaction, appends: Iterable[Append], no
             values = (key.tenant, key.run, ask.call, ask.step, ask.path.encode(), pack_limits(ask.limits), now)
             asked += [_row(row) for row in await transaction.fetch(insert, *values)]
         await _decide(transaction, asking(asked, now))
+
+
+async def _keeps(transaction: Transaction, key: RunKey, ask: PermitAsk, now: TimeMs) -> bool:
+    """Whether it has what it asks for; then it is told so."""
+    if ask.call != WHOLE_RUN:
+        return False
+    rows = await transaction.fetch(f"SELECT {_ROW} FROM cloche.permits {_OF_CALLS}", key.tenant, key.run, [ask.call])
+    row = of.kept(map(_row, rows), ask)
+    if row is not None:
+        await _post(transaction, granted_post(row), now)
+    return row is not None
 
 
 async def free_all_of_run(transaction: Transaction, key: RunKey, now: TimeMs) -> None:
@@ -211,12 +233,16 @@ async def _grant(transaction: Transaction, grant: of.Grant) -> None:
             "SELECT name, $3, $4, until FROM unnest($1::text[], $2::bigint[]) AS u(name, until)",
             *([limit.name for limit in uses], [at + limit.per_ms for limit in uses], at, row.id),
         )
-    if (post := grant.post) is not None:
-        await transaction.fetch(
-            "INSERT INTO cloche.inbox (tenant, run, kind, body, token, posted_at) VALUES ($1, $2, $3, $4, $5, $6) "
-            "ON CONFLICT (token) DO NOTHING",
-            *(post.key.tenant, post.key.run, post.kind, post.body, post.token, at),
-        )
+    if grant.post is not None:
+        await _post(transaction, grant.post, at)
+
+
+async def _post(transaction: Transaction, post: Post, at: TimeMs) -> None:
+    await transaction.fetch(
+        "INSERT INTO cloche.inbox (tenant, run, kind, body, token, posted_at) VALUES ($1, $2, $3, $4, $5, $6) "
+        "ON CONFLICT (token) DO NOTHING",
+        *(post.key.tenant, post.key.run, post.kind, post.body, post.token, at),
+    )
 
 
 def _row(row: Any) -> PermitRow:

@@ -95,7 +95,7 @@ class SqliteLog(Facet):
             leave(db, append.posts, append.at)
         if append.sent or append.returned:
             follow_remote(db, append)
-        if append.asks or append.freed or append.detached:
+        if append.changes_permits:
             follow_permits(db, append)
         follow_hooks(db, append.key, append.awaited, append.unawaited)
         if append.status in OVER:

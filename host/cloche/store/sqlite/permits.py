@@ -8,8 +8,21 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from cloche.history.ids import CallId, Path, RunId, RunKey, TenantId, TimeMs
+from cloche.history.permitted import WHOLE_RUN
 from cloche.store import permits as of
-from cloche.store.permits import LimitQueue, LimitUse, PermitRow, answered, asking, freeing, pack_limits, unpack_limits
+from cloche.store.inbox import Post
+from cloche.store.permits import (
+    LimitQueue,
+    LimitUse,
+    PermitAsk,
+    PermitRow,
+    answered,
+    asking,
+    freeing,
+    granted_post,
+    pack_limits,
+    unpack_limits,
+)
 from cloche.store.protocol import Append
 from cloche.store.sqlite.database import Facet
 
@@ -88,11 +101,14 @@ def follow_permits(db: sqlite3.Connection, append: Append) -> None:
         worker = append.lease.worker if append.lease is not None else None
         rows = [(worker, key.tenant, key.run, call) for call in append.detached]
         db.executemany(f"UPDATE permits SET holder = ? {_OF_CALL}", rows)
-    asking_again = [ask.call for ask in append.asks]
+    if append.handed_to is not None:
+        db.execute(f"UPDATE permits SET run = ? {_OF_CALL}", (append.handed_to.run, key.tenant, key.run, WHOLE_RUN))
+    asks = [ask for ask in append.asks if not _keeps(db, key, ask, at)]
+    asking_again = [ask.call for ask in asks]
     if append.freed or asking_again:
         _free(db, key, [*append.freed, *asking_again], at)
     asked = []
-    for ask in append.asks:
+    for ask in asks:
         values = (key.tenant, key.run, ask.call, ask.step, ask.path, pack_limits(ask.limits), at)
         insert = (
             "INSERT INTO permits (tenant, run, call, step, path, limits, asked_at) VALUES (?, ?, ?, ?, ?, ?, ?) "
@@ -100,6 +116,17 @@ def follow_permits(db: sqlite3.Connection, append: Append) -> None:
         )
         asked += [_row(row) for row in db.execute(insert, values).fetchall()]
     _decide(db, asking(asked, at))
+
+
+def _keeps(db: sqlite3.Connection, key: RunKey, ask: PermitAsk, at: TimeMs) -> bool:
+    """Whether it has what it asks for; then it is told so."""
+    if ask.call != WHOLE_RUN:
+        return False
+    rows = db.execute(f"SELECT {_ROW} FROM permits {_OF_CALL}", (key.tenant, key.run, ask.call)).fetchall()
+    row = of.kept(map(_row, rows), ask)
+    if row is not None:
+        _post(db, granted_post(row), at)
+    return row is not None
 
 
 def free_all_of_run(db: sqlite3.Connection, key: RunKey) -> None:
@@ -168,12 +195,15 @@ def _grant(db: sqlite3.Connection, grant: of.Grant) -> None:
             db.execute("INSERT INTO limit_uses (name, at, permit, until) VALUES (?, ?, ?, ?)", uses)
         else:
             db.execute("INSERT INTO held (name, permit) VALUES (?, ?)", (limit.name, row.id))
-    if (post := grant.post) is not None:
-        db.execute(
-            "INSERT INTO inbox (tenant, run, kind, body, token, posted_at) VALUES (?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT DO NOTHING",
-            (post.key.tenant, post.key.run, post.kind, post.body, post.token, at),
-        )
+    if grant.post is not None:
+        _post(db, grant.post, at)
+
+
+def _post(db: sqlite3.Connection, post: Post, at: TimeMs) -> None:
+    db.execute(
+        "INSERT INTO inbox (tenant, run, kind, body, token, posted_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (post.key.tenant, post.key.run, post.kind, post.body, post.token, at),
+    )
 
 
 def _row(row: Sequence[Any]) -> PermitRow:
