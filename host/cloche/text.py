@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 
 ID_SEPARATOR = "\x1f"  # between the id of a run and what it has begun, as it is stored: see `history.ids.child_id`
 # Of an error: whoever brings what it quotes must not fill logs, answers and terminals with it.
@@ -10,6 +11,9 @@ MESSAGE_CHARS_MAX = 10_000
 QUOTED_CHARS_MAX = 200
 # Of the kinds of such ids, children go without a letter; their authors' ids without a sign, where that is not like a number.
 _DERIVED = re.compile(rf"{ID_SEPARATOR}(?:c?([rsntf]?\d+)|=(?!s?=|[rsntf]?[1-9]\d*(?:{ID_SEPARATOR}|\Z))|(?=s?=))")
+
+_PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)  # as `shlex.quote` has them
+_NOT_IN_QUOTES = re.compile(r'["$`\\!]')  # what a shell reads in double quotes too
 
 
 def shown(text: str, *, lines: bool = False) -> str:
@@ -39,6 +43,14 @@ def quoted(value: object) -> str:
         return brief(repr(value), QUOTED_CHARS_MAX)
     except (ValueError, RecursionError):  # an integer of thousands of digits; what is within itself too often
         return f"one of type {type(value).__name__} that is too large to be written down"
+
+
+def for_shell(word: str) -> str:
+    """`word` as one argument of a command that is pasted into a shell. In double quotes, where that will do: commands stand in
+    single ones in a sentence."""
+    if _PLAIN_WORD.fullmatch(word):
+        return word
+    return quote(word) if _NOT_IN_QUOTES.search(word) else f'"{word}"'
 
 
 def sentence_of(text: str) -> str:

@@ -15,7 +15,7 @@ import click
 
 from cloche.operations.forms import LAST_MS, to_json
 from cloche.status import RunStatus
-from cloche.text import shown
+from cloche.text import ID_SEPARATOR, for_shell, shown
 
 if TYPE_CHECKING:
     from cloche import RunResult, StepResult
@@ -37,7 +37,16 @@ def as_json(value: Any) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
+_SHOWN_IDS = {"run_id": "shown_id", "run": "shown_run", "example": "shown_example", "retry_of": "shown_retry_of"}
+
+
 def print_json(value: Any) -> None:
+    """Where the id of a run is one that the system has given, the object has it also as it is shown, and may be typed."""
+    if isinstance(value, dict):
+        derived = {
+            name: id for name, id in value.items() if name in _SHOWN_IDS and isinstance(id, str) and ID_SEPARATOR in id
+        }
+        value = {**value, **{_SHOWN_IDS[name]: shown(id) for name, id in derived.items()}}
     click.echo(as_json(value))
 
 
@@ -81,7 +90,7 @@ def pasted(store: str, tenant: str) -> Callable[[str], str]:
     where = f" --store {quote(stores.shown(store))}" if source is ParameterSource.COMMANDLINE else ""
 
     def whole(command: str) -> str:
-        whose = f" --tenant {tenant}" if tenant != "default" and command.split()[1] in _OF_TENANTS else ""
+        whose = f" --tenant {for_shell(tenant)}" if tenant != "default" and command.split()[1] in _OF_TENANTS else ""
         return f"{command}{'' if '--tenant' in command else whose}{where}"
 
     def paste(text: str) -> str:
@@ -114,8 +123,8 @@ def print_reason(reason: Why) -> None:
     if reason.refused is not None:
         click.echo(f"last answer refused: {shown(reason.refused)}")
     for action in reason.actions:
-        if action.command and action.name != "delete":  # nobody looks for that here
-            click.echo(f"  {action.description}: {shown(action.command)}")
+        if action.name != "delete":  # nobody looks for that here
+            click.echo(f"  {action.description}: {shown(action.command or action.call)}")
 
 
 def print_steps(steps: dict[str, StepResult], *, is_driven: bool = False) -> None:

@@ -91,6 +91,7 @@ def runs(
     """
     from cloche.cli.output import print_json, row_data
     from cloche.operations import stores
+    from cloche.operations.finding import RunList
     from cloche.text import shown
 
     where = shown(stores.shown(store))  # without a password
@@ -98,6 +99,9 @@ def runs(
 
     async def found(client: Client) -> tuple[Sequence[NotBegun], RunList, Sequence[str]]:
         page = await client.find(text=text, all_tenants=all_tenants, limit=limit, cursor=cursor, **query)
+        while text is None and page.next is not None and (left := limit - len(page)):  # what is sought is rare
+            more = await client.find(all_tenants=all_tenants, limit=left, cursor=page.next, **query)
+            page = RunList([*page, *more], more.next)
         early: Sequence[NotBegun] = ()
         if cursor is None:
             early = await client.not_begun(text=text, all_tenants=all_tenants, limit=limit, **query)

@@ -162,7 +162,10 @@ async def _deep_findings(store: Store, key: RunKey | None) -> list[Finding]:
 @command
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option(
-    "--all", "is_all", is_flag=True, help="All runs of the store instead, with what waits for them, in one file."
+    "--all",
+    "is_all",
+    is_flag=True,
+    help="All runs of the store instead, what waits for them, and schedules, in one file.",
 )
 @click.option(
     "-o", "--output", required=True, metavar="FILE", help="Where to write it; - for standard output (one run)."

@@ -12,7 +12,11 @@ from cloche.operations.bulk import BulkAction, BulkReport, action_of
 
 if TYPE_CHECKING:
     from cloche.client.sought import RunQuery
+    from cloche.operations.start_requests import NotBegun
     from cloche.store import RunRow
+
+_FOR_NOT_BEGUN = (BulkAction.CANCEL, BulkAction.EVENT)
+NOT_BEGUN_MAX = 100_000  # runs that no worker has begun, to which it is done at once
 
 
 class Many:
@@ -43,12 +47,12 @@ class Many:
     ) -> BulkReport:
         """Do the same to all runs that `where` gives: `cancel`, `retry`, `resume`, `event`, `upgrade` or `delete`.
 
-        Runs that it cannot be meant for are passed over (to retry: those that go on or were retried). Asked for again after it
-        was cut off, it goes on with the rest: what was done is done once, of `resume` and `event` by the same `bulk_id`.
+        Runs that it cannot be meant for are passed over (to retry: those that were retried); `cancel` and `event` mean those
+        that no worker has begun too. Asked for again, it does the rest, of `resume` and `event` by the same `bulk_id`.
 
         Args:
-            dry_run: count, and do nothing. text: as in `find`. data: what `resume` or `event` carries.
-            event: its name. step: which suspended step. by: who does it, for the audit log.
+            dry_run: count, and do nothing. text: as in `find`. data: what `resume` or `event` carries. event: its name.
+            step: which suspended step. by: who does it, for the audit log.
             onto: of `upgrade` the workflow, registered with this `Cloche`, whose code of today the runs go on under.
             after, most: begin at `next` of a report, and end with the page in which so many were looked at.
 
@@ -56,7 +60,8 @@ class Many:
             UsageError: there is no such action, or something that it needs is missing.
             StoreError: the store did not answer; those before are done.
         """
-        asked, runs = action_of(action, event), _Runs(self, dict(where or {}), text, most)
+        asked = action_of(action, event)
+        runs = _Runs(self, dict(where or {}), text, most, with_not_begun=asked in _FOR_NOT_BEGUN)
         given = _Given(data, event, step, even_at_most_once, by, bulk_id or self._bulk_id())
         if asked is BulkAction.RETRY:
             runs.query["is_retried"] = False
@@ -64,8 +69,7 @@ class Many:
             given.onto = runs.upgraded_to(onto)
         if dry_run:
             return await bulk.counted(asked, runs.page)
-        facts = {name: _fact(value) for name, value in sorted(runs.query.items()) if value is not None}
-        await self._write_bulk(by, {"done": str(asked), "where": facts, "id": given.key})
+        await self._write_bulk(by, {"done": str(asked), "where": _facts(runs.query), "id": given.key})
         report = await bulk.done(asked, runs.page, *_doing(self, asked, given), after, most)
         report.bulk_id = given.key
         return report
@@ -73,7 +77,7 @@ class Many:
 
 def _doing(
     runs: Any, action: BulkAction, given: _Given
-) -> tuple[Callable[[RunRow], Awaitable[str | None]], Callable[[Sequence[str]], Awaitable[None]]]:
+) -> tuple[Callable[[Any], Awaitable[str | None]], Callable[[Sequence[str]], Awaitable[None]]]:
     """What does it to one run, and what writes down beforehand which runs of a page it is done to."""
 
     async def announce(ids: Sequence[str]) -> None:
@@ -82,23 +86,34 @@ def _doing(
     return lambda row: _done(runs, action, row.key.run, given), announce
 
 
-def _fact(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _facts(query: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for name, value in sorted(query.items())
+        if value is not None
+    }
 
 
 class _Runs:
     """Those that are meant, page by page."""
 
-    def __init__(self, owner: Any, query: dict[str, Any], text: str | None, most: int | None) -> None:
+    def __init__(
+        self, owner: Any, query: dict[str, Any], text: str | None, most: int | None, *, with_not_begun: bool
+    ) -> None:
         self.query = query
         self._owner = owner
         self._text = text
         self._size = bulk.PAGE if most is None else min(most, bulk.PAGE)
         self._passed_over: set[str] = set()  # digests of code
+        self._with_not_begun = with_not_begun
 
-    async def page(self, cursor: str | None) -> tuple[Sequence[RunRow], str | None]:
+    async def page(self, cursor: str | None) -> tuple[Sequence[RunRow | NotBegun], str | None]:
+        """The first one is of those that no worker has begun, and of those that have begun."""
+        early: Sequence[NotBegun] = ()
+        if cursor is None and self._with_not_begun:
+            early = await self._owner.not_begun(text=self._text, limit=NOT_BEGUN_MAX, **self.query)
         page = await self._owner.find(text=self._text, limit=self._size, cursor=cursor, **self.query)
-        return [row for row in page if row.code not in self._passed_over], page.next
+        return [*early, *(row for row in page if row.code not in self._passed_over)], page.next
 
     def upgraded_to(self, onto: Any) -> Any:
         """The workflow whose code of today is meant: its runs that have it are passed over.

@@ -18,6 +18,7 @@ from cloche.operations.start_requests import NotBegun, waiting_start
 from cloche.operations.timing import StepStory, TopReport
 from cloche.operations.why import Why
 from cloche.store import FailureGroup, RunFilter
+from cloche.store.histories import newest
 from cloche.text import QUOTED_CHARS_MAX, brief
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ class Sought:
     ) -> RunList:
         """A page of runs that have begun or are queued, newest first. `cursor` is `next` of the page before.
 
-        What moves meanwhile is neither skipped nor seen twice. `text` is looked for in input, result and error, whatever the
-        case; one page reads at most 5,000 runs for it, and its cursor says how far it came.
+        What moves meanwhile is neither skipped nor seen twice. Where what is sought is rare, a page has looked at 10,000 runs
+        that an index gives, and may have fewer than `limit`, or none: its cursor says how far it came. `text` is looked for in
+        input, result and error, whatever the case; one page reads at most 5,000 runs for it. `limit=None`: all, in one answer.
 
         Raises:
             UsageError: there is no such status, or no page has given the cursor.
@@ -184,11 +186,12 @@ class Sought:
         return await self.connection.store.other_tenants(self._tenant, most)
 
     async def why(self, run_id: str) -> Why:
-        """Why a run does not move, and what moves it, as data.
+        """Why a run does not move, and what moves it, as data; of one that went on as a new history, why that does not.
 
         Raises:
             NotFound: there is none.
             ClocheError: a worker refused to start it, as `Client.start` says.
         """
         connection = self.connection
-        return await why.why(connection.store, run_key(run_id, self._tenant), connection.world.now())
+        key = await newest(connection.store, run_key(run_id, self._tenant))
+        return await why.why(connection.store, key, connection.world.now())

@@ -109,6 +109,21 @@ def resumption(records: Sequence[Record], from_step: str | None = None) -> Resum
     )
 
 
+class Retriable:
+    """Whether a run can go on from where it failed under its own code, told by its records one after another. If not, its code
+    has failed by itself, or was another one on the way."""
+
+    def __init__(self) -> None:
+        self.goes_on = False
+        self._is_upgraded = False
+
+    def take(self, record: Record) -> None:
+        self._is_upgraded = self._is_upgraded or record.kind is Kind.RUN_UPGRADED
+        if not self.goes_on and record.kind in (*_CANCELS, Kind.RUN_STOPPED, Kind.STEP_FAILED, Kind.CHILD_ENDED):
+            self.goes_on = record.kind is not Kind.CHILD_ENDED or _is_failure(record)
+        self.goes_on = self.goes_on and not self._is_upgraded
+
+
 def _cut(records: Sequence[Record]) -> int:
     """The place of the first record that is left out."""
     cancels = [place for place, record in enumerate(records) if record.kind in _CANCELS]

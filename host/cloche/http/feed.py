@@ -23,7 +23,7 @@ from cloche.http.streams import PING_S, RETRY_MS, STREAM, Stream
 router = APIRouter()
 LOOK_S = 1.0  # after a look, the next one: when a run has moved meanwhile
 BACK_MS = 5_000
-PAGES_MAX = 10
+ROWS_MAX = 10_000
 
 
 @router.get(
@@ -90,7 +90,7 @@ async def _since(runs: TenantRuns, since: int) -> list[RunRow]:
     """The runs that have moved since then, in the order in which they did."""
     rows: list[RunRow] = []
     cursor = None
-    for _ in range(PAGES_MAX):
+    while len(rows) < ROWS_MAX:
         page = await runs.find(since=since, limit=1000, cursor=cursor)
         rows += page
         if (cursor := page.next) is None:

@@ -162,6 +162,9 @@ class RunOut(Shown):
     """A run's entry in listings. `records` is 0, and times are null, while no worker has begun it. Times as RFC 3339."""
 
     id: RunId
+    shown_id: str = Field(
+        description="As people read it (`order-17 › 3`); where an id is asked for, it may be given so."
+    )
     tenant: str
     workflow: str
     status: RunStatus
@@ -277,23 +280,6 @@ class WhyOut(Shown):
     retried_as: list[str]
     retry_of: str | None
     actions: list[ActionOut]
-
-
-class FailureOut(Shown):
-    """Failed runs that failed alike, and that nobody has retried. Times as RFC 3339."""
-
-    tenant: str
-    workflow: str | None
-    error: str | None
-    step: str | None
-    count: int
-    first: str
-    last: str
-    example: RunId
-
-
-class FailureList(Shown):
-    failures: list[FailureOut]
 
 
 class Started(Shown):

@@ -15,6 +15,7 @@ class NotBegunOut(Shown):
     """A run that was asked for and that no worker has begun. `since` as RFC 3339."""
 
     id: RunId
+    shown_id: str
     tenant: str
     workflow: str
     status: RunStatus
@@ -201,3 +202,20 @@ class ReasonOut(Shown):
 
 class ReasonList(Shown):
     reasons: list[ReasonOut]
+
+
+class FailureOut(Shown):
+    """Failed runs that failed alike, and that nobody has retried. Times as RFC 3339."""
+
+    tenant: str
+    workflow: str | None
+    error: str | None
+    step: str | None
+    count: int
+    first: str
+    last: str
+    example: RunId
+
+
+class FailureList(Shown):
+    failures: list[FailureOut]

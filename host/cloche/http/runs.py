@@ -18,7 +18,6 @@ from cloche.errors import NotFound, UsageError
 from cloche.http import shown
 from cloche.http.bodies import CBOR, CBOR_SEQUENCE, JSON, accepted, answer, is_known, part_of, wait_s
 from cloche.http.models import (
-    FailureList,
     RecordOut,
     RecordPage,
     RunWhole,
@@ -26,7 +25,7 @@ from cloche.http.models import (
     ViewOut,
     WhyOut,
 )
-from cloche.http.models_of_many import NotBegunOut, RunPage, TimingOut, TopOut
+from cloche.http.models_of_many import FailureList, NotBegunOut, RunPage, TimingOut, TopOut
 from cloche.http.models_of_pages import GraphOut, SourceOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from cloche.client import FailureGroup, RunRow, Usage
 from cloche.http.models import Action, Blocked, RunOut, RunWhole, UsageOut, Why
 from cloche.http.principals import Principal
-from cloche.operations.forms import instant, record_body, record_head
+from cloche.operations.forms import instant, record_body, record_head, shown_id
 from cloche.operations.view import RunView, blocked_sentence
 from cloche.status import FINAL, RunStatus
 
@@ -84,6 +84,7 @@ def pending(tenant: str, view: RunView) -> RunWhole:
     result = view.result
     return RunWhole.model_construct(
         id=result.run_id,
+        shown_id=shown_id(result.run_id),
         tenant=tenant,
         workflow=result.workflow_id,
         status=result.status,
@@ -112,6 +113,7 @@ def failure_out(one: FailureGroup) -> dict[str, Any]:
 def _row(row: RunRow) -> dict[str, Any]:
     return {
         "id": row.key.run,
+        "shown_id": row.id,
         "tenant": row.key.tenant,
         "workflow": row.workflow,
         "status": row.status,

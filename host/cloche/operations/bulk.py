@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from cloche.errors import ClocheError, StoreError, UsageError
+from cloche.operations.start_requests import NotBegun
 from cloche.status import FINAL, RunStatus
 from cloche.store import RunRow
 from cloche.text import quoted
@@ -65,7 +66,7 @@ class BulkReport:
         return {**{name: getattr(self, name) for name in self.__dataclass_fields__}, "failed": failed}
 
 
-Pages = Callable[[str | None], Awaitable[tuple[Sequence[RunRow], str | None]]]
+Pages = Callable[[str | None], Awaitable[tuple[Sequence[RunRow | NotBegun], str | None]]]
 
 
 def action_of(name: str, event: str | None) -> BulkAction:
@@ -84,7 +85,7 @@ def action_of(name: str, event: str | None) -> BulkAction:
     return action
 
 
-def is_for(action: BulkAction, row: RunRow) -> bool:
+def is_for(action: BulkAction, row: RunRow | NotBegun) -> bool:
     """Whether the action can be meant for a run that stands so: the others are passed over, done already or not to be done."""
     match action:
         case BulkAction.RETRY:
@@ -114,7 +115,7 @@ async def counted(action: BulkAction, pages: Pages) -> BulkReport:
 async def done(
     action: BulkAction,
     pages: Pages,
-    do: Callable[[RunRow], Awaitable[str | None]],
+    do: Callable[[Any], Awaitable[str | None]],
     announce: Callable[[Sequence[str]], Awaitable[None]],
     cursor: str | None = None,
     most: int | None = None,

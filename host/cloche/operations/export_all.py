@@ -2,9 +2,9 @@
 
 The file is a ZIP archive without compression (what is large in it is deflated already). Each run is in it as `cloche export`
 writes it, but that code and guests, which many share, are there once: `runs/N` has what stands before and after them in the
-file of a run, `blobs/DIGEST` what stands between. `starts` has the requests that wait for runs which are not there yet. Nothing
-in it is trusted: each run is put together again, with its closing digest, and checked as one that comes alone
-(`operations.export`).
+file of a run, `blobs/DIGEST` what stands between. `starts` has the requests that wait for runs which are not there yet, and
+`schedules` what begins runs at set times. Nothing in it is trusted: each run is put together again, with its closing digest,
+and checked as one that comes alone (`operations.export`).
 
 Whoever exports while workers are at work has each run as it was at some moment, not all of one moment.
 """
@@ -15,22 +15,25 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 from cloche.errors import ClocheError, ForeignFile, InvalidInput, NotFound, StoreError
 from cloche.history import RunKey
 from cloche.history.check import decode_sequence
-from cloche.history.ids import stored_run_key
+from cloche.history.ids import new_run_key, stored_run_key, tenant_id
 from cloche.history.values import encode_plain
 from cloche.operations import exported_requests
 from cloche.operations.deflating import deflated
 from cloche.operations.export import import_run, packed_run
-from cloche.store import START, InboxRow, Store
+from cloche.store import HELD_BACK, START, InboxRow, ScheduleRow, Store
 from cloche.tenancy import InForce
+from cloche.text import shown
+from cloche.worker.schedule_spec import ScheduleSpec
 
 _PAGE = 1_000
 _STARTS = "starts"
+_SCHEDULES = "schedules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ async def export_all(store: Store, target: Path, tenant: str | None = None) -> A
                 yield Moved(key, number, len(keys))
             starts = await _early(store, set(keys), tenant)
             archive.writestr(_STARTS, b"".join(map(encode_plain, exported_requests.packed_starts(starts))))
+            archive.writestr(_SCHEDULES, b"".join([_packed_schedule(row) for row in await _schedules(store, tenant)]))
         os.replace(part, target)  # whole or not at all
     except OSError as error:
         raise InvalidInput(f"the file {target} cannot be written: {error.strerror}", path="") from error
@@ -106,6 +110,33 @@ async def _early(store: Store, keys: set[RunKey], tenant: str | None) -> list[In
     rows = [row for row in await store.requests() if row.key not in keys and tenant in (None, row.key.tenant)]
     starting = {row.key for row in rows if row.kind == START}
     return [row for row in rows if row.key in starting and await store.run(row.key) is None]
+
+
+async def _schedules(store: Store, tenant: str | None) -> list[ScheduleRow]:
+    return await store.schedules(tenant_id(tenant) if tenant is not None else None)
+
+
+def _packed_schedule(row: ScheduleRow) -> bytes:
+    """As it stands, without its journal: that is of the store that it fired in."""
+    times = [row.created_at, row.updated_at, row.next_at, row.due_at]
+    return encode_plain([row.tenant, row.id, row.spec, times, row.is_paused, list(row.queued), row.last_run])
+
+
+async def _put_schedule(store: Store, item: Sequence[Any]) -> None:
+    """It goes on here from where it stood there. One that is there already is left alone."""
+    tenant, id, spec, times, is_paused, queued, last_run = item
+    key = new_run_key(id, tenant)
+    if await store.schedule(key.tenant, key.run) is not None:
+        return
+    packed = ScheduleSpec.unpack(spec).checked().pack()
+    if not all(time is None or (isinstance(time, int) and 0 <= time <= HELD_BACK) for time in (*times, *queued)):
+        raise InvalidInput(f"schedule '{shown(key.run)}' has times that are none", path="schedules", problems=[])
+    last = stored_run_key(last_run, tenant).run if last_run is not None else None
+    created, updated, following, due = times
+    row = ScheduleRow(
+        key.tenant, key.run, packed, 1, created, updated, following, due, bool(is_paused), tuple(queued), last
+    )
+    await store.move_schedule(row, at=row.updated_at)
 
 
 def is_of_many(data: BinaryIO) -> bool:
@@ -150,6 +181,9 @@ async def import_all(
                 else:
                     yield Moved(key, number, len(names))
             await _post_starts(store, decode_sequence(archive.read(_STARTS)))
+            if _SCHEDULES in archive.namelist():  # files of older releases have none
+                for item in decode_sequence(archive.read(_SCHEDULES)):
+                    await _put_schedule(store, item)
     except ClocheError:
         raise
     except Exception as error:  # what zipfile raises for damage is not told anywhere

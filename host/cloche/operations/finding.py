@@ -31,7 +31,8 @@ _HOLDS_TEXT = frozenset({Kind.RUN_CREATED, Kind.RUN_STARTED, Kind.RUN_COMPLETED,
 class RunList(list[RunRow]):
     """Runs, newest first. `next` is the cursor of the page that follows; None: there is none.
 
-    A page may have fewer than were asked for, or none, and a next one: it has looked at as many as a page may.
+    A page may have fewer than were asked for, or none, and a next one: it has looked at as many as a page may
+    (`TEXT_RUNS_MAX`, and where no text is looked for `store.LOOKED_AT_MAX` beyond what was found).
     """
 
     def __init__(self, rows: list[RunRow], next: str | None = None) -> None:
@@ -95,7 +96,7 @@ def before(now: TimeMs, age: timedelta | float | None, until: datetime | int | N
 
 
 async def find(store: Store, filter: RunFilter, text: str | None, limit: int | None, cursor: str | None) -> RunList:
-    """Up to `limit` runs (None: all of them); of a search for `text` as many as `TEXT_RUNS_MAX` runs give.
+    """Up to `limit` runs (None: all of them), as far as a page looks.
 
     Raises:
         UsageError: no page has given this cursor.
@@ -116,6 +117,8 @@ async def find(store: Store, filter: RunFilter, text: str | None, limit: int | N
         rows += [row for row in page.rows if text is None or await _has_text(store, row, text.casefold())]
         before = page.next
         if before is None or (not page.rows and text is not None and looked >= TEXT_RUNS_MAX):
+            break
+        if limit is not None and text is None and len(page.rows) < size:  # the store has looked at as many as it may
             break
     return RunList(rows, str(before) if before is not None else None)
 

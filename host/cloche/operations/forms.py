@@ -13,6 +13,7 @@ from cloche.history import Kind
 from cloche.history.check import decode_sequence
 from cloche.history.values import decode, encode, encode_plain, plain, with_text_keys
 from cloche.steps.sdk_values import ended
+from cloche.text import shown
 
 if TYPE_CHECKING:
     from cloche.history import Record
@@ -21,6 +22,11 @@ INTEGER_BITS_MAX = (
     14_000  # below 4,300 digits, which is what Python writes: more would take time that grows with their square
 )
 LAST_MS = 253_402_300_799_000  # the last second that Python's calendar has
+
+
+def shown_id(run: str) -> str:
+    """The id of a run as people read it: `order-17 › 3`."""
+    return shown(run)
 
 
 def to_json(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cloche.errors import UsageError
 from cloche.history.marks import tag_marks
@@ -38,6 +38,8 @@ class NotBegun:
     sentence: str
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    status: ClassVar[RunStatus] = RunStatus.PENDING
+
     @property
     def id(self) -> str:
         """The id of the run, for people: as `RunRow.id`."""
@@ -47,6 +49,7 @@ class NotBegun:
         """For JSON."""
         return {
             "id": self.key.run,
+            "shown_id": self.id,
             "tenant": self.key.tenant,
             "workflow": self.workflow,
             "status": RunStatus.PENDING,
@@ -57,13 +60,13 @@ class NotBegun:
 
 
 async def not_begun(store: Store, filter: RunFilter, text: str | None, limit: int) -> list[NotBegun]:
-    """Those that were asked for last, first: as many as fit among the `LOOKED_AT_MAX` that were asked for last."""
+    """Those that were asked for last, first: as many as fit among the last `LOOKED_AT_MAX`, or `limit`."""
     if (filter.statuses and RunStatus.PENDING not in filter.statuses) or filter.code is not None or filter.is_retried:
         return []
     offered = (await published(store)).offers
     deployed: dict[tuple[TenantId, str], bool] = {}
     found: list[NotBegun] = []
-    for row in await store.waiting_starts(filter.tenant, LOOKED_AT_MAX):
+    for row in await store.waiting_starts(filter.tenant, max(limit, LOOKED_AT_MAX)):
         request = StartRequest.unpack(row.body)
         name, tags = request.workflow, request.more.get("tags", {})
         if not _fits(filter, name, tags, row.posted_at) or (

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from cloche.errors import ClocheError
 from cloche.history import Kind, RunId, RunKey, RunMachine
-from cloche.history.calls import OpenCall
 from cloche.history.failures import Failure
 from cloche.history.ids import retry_key
 from cloche.history.lifecycles import RunPhase, StepPhase, TimerPhase
@@ -20,6 +19,7 @@ from cloche.history.notes import AttemptFailed, RunStopped, unpack_note
 from cloche.history.permitted import WHOLE_RUN
 from cloche.history.reading import message_of
 from cloche.history.resting import waits_for_others
+from cloche.history.resuming import Retriable
 from cloche.history.timing import WORK, Timing
 from cloche.operations.forms_asked import attempts_of, event_schema, step_schema
 from cloche.operations.limits import PermitWait, wait_of
@@ -121,7 +121,9 @@ async def why(store: Store, key: RunKey, now: TimeMs, depth: int = 0) -> Why:
     found = await _reason(store, row, reading, now)
     await _complete(store, row, reading, found, now)
     on_its_way = await on_their_way(store, reading.machine)
-    moves = [*await _of_child(store, key, found, now, depth), *moves_of(row, found | lineage)]
+    known = found | lineage | {"goes_on": reading.retry.goes_on}
+    moves = [*await _of_child(store, key, found, now, depth), *moves_of(row, known)]
+    found.pop("remote_step", None)
     return Why(run_id=key.run, **found, **lineage, on_its_way=on_its_way, actions=moves)
 
 
@@ -150,9 +152,9 @@ async def _complete(store: Store, row: RunRow, reading: _Reading, found: dict[st
             for one in found["asked"]
         ]
         found["refused"] = refused_since(await store.answer(refused_token(row.key)), found["since"])
-    if found["kind"] == "step" and found["attempts_max"] is None:
-        call, name = reading.at_work()
-        found["attempts_max"] = attempts_of(await load_code(store, row.code), call, name)
+    if found.get("attempt") and found["attempts_max"] is None and (call := reading.of_path(found["step"])) is not None:
+        one, name = reading.machine.open[call], reading.machine.open.start_of(call).name
+        found["attempts_max"] = attempts_of(await load_code(store, row.code), one, name)
     if found["kind"] == "step":
         reading.timing.assume_begun()
     if found["kind"] in ("step", "unowned"):
@@ -198,11 +200,13 @@ class _Reading:
         self.failed: dict[int, AttemptFailed] = {}
         self.failure: Failure | None = None
         self.last: TimeMs | None = None
+        self.retry = Retriable()
 
     def take(self, page: list[Record]) -> None:
         for record in page:
             self.machine.absorb(record)
             self.timing.take(record)
+            self.retry.take(record)
             self.last = record.time
             if record.kind in (Kind.RUN_FAILED, Kind.RUN_STOPPED):
                 message = message_of(record)
@@ -225,11 +229,15 @@ class _Reading:
         about = {"step": one.path, "attempt": attempt, "attempts_max": most}
         return {**about, "since": self.moved.get(call), "last_error": error}
 
-    def at_work(self) -> tuple[OpenCall, str]:
-        """The first call that is under way, and the id of its step."""
+    def at_work(self) -> CallId | None:
+        """The first call that is under way, or was to be."""
         calls = sorted(self.machine.open.items())
-        call, one = next(found for found in calls if found[1].phase in (StepPhase.CALLED, StepPhase.RUNNING))
-        return one, self.machine.open.start_of(call).name
+        return next((call for call, one in calls if one.phase in (StepPhase.CALLED, StepPhase.RUNNING)), None)
+
+    def of_path(self, path: str | None) -> CallId | None:
+        """The first open call of a step that stands there."""
+        calls = sorted(self.machine.open.items())
+        return next((call for call, one in calls if one.path == path and isinstance(one.phase, StepPhase)), None)
 
 
 def _error(failure: Failure) -> dict[str, str]:
@@ -246,7 +254,8 @@ async def _to_begin(store: Store, key: RunKey) -> Why:
     since = min((row.posted_at for row in waiting), default=None)
     if offered or deployed:
         sentence = f"run {run} begins when a worker with workflow '{name}' is running and has room"
-        return Why(run_id=key.run, kind="to-begin", sentence=sentence, since=since, worker=name, actions=[cancel(key)])
+        moves = [start_worker(f"Start a worker that has workflow '{name}'", name), cancel(key)]
+        return Why(run_id=key.run, kind="to-begin", sentence=sentence, since=since, worker=name, actions=moves)
     start = start_worker(f"Start a worker that has workflow '{name}'", name)
     sentence = f"run {run} waits for a worker that has workflow '{name}': nobody has it"
     return Why(
@@ -268,7 +277,8 @@ async def _reason(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
             return {**facts, "worker": hold.code or None}
     if row.problem is not None:
         problem = json.loads(row.problem)
-        return {"kind": "blocked", "sentence": blocked_sentence(problem), "since": row.updated_at}
+        about = reading.of_call(call) if (call := reading.at_work()) is not None else {}
+        return {"kind": "blocked", "sentence": blocked_sentence(problem), **about, "since": row.updated_at}
     if row.status == RunStatus.PENDING and row.wake_at == HELD_BACK:
         return {**await _permit(store, row, WHOLE_RUN, "it begins", now), "since": row.created_at}
     if row.status == RunStatus.PENDING:
@@ -320,7 +330,8 @@ async def _remote(store: Store, row: RunRow, reading: _Reading, now: TimeMs) -> 
         sentence = f"{task.path} waits for a remote worker that has step '{task.step}'"
     else:
         sentence = f"{task.path} is performed by remote worker {shown(task.holder.strip())}"
-    return {"kind": "remote", "sentence": sentence, "worker": task and task.holder, **reading.of_call(call)}
+    about = {"worker": task and task.holder, "remote_step": task and task.step, **reading.of_call(call)}
+    return {"kind": "remote", "sentence": sentence, **about}
 
 
 def _waits(row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any]:
@@ -341,7 +352,8 @@ def _waits(row: RunRow, reading: _Reading, now: TimeMs) -> dict[str, Any]:
     if suspended:
         first = suspended[0]
         asked = [Asked(one.path, one.payload, one.labels) for one in suspended]
-        sentence = f"{', '.join(one.path for one in suspended)} waits for data"
+        wait = "waits" if len(suspended) == 1 else "wait"
+        sentence = f"{', '.join(one.path for one in suspended)} {wait} for data"
         about = {**reading.of_call(first.call), "last_error": None}
         return {"kind": "suspended", "sentence": sentence, "until": until, "asked": asked, **about}
     if hooks:
@@ -362,8 +374,10 @@ def _at_work(row: RunRow, reading: _Reading, working: Sequence[int]) -> dict[str
     names = ", ".join(reading.machine.open[call].path for call in working[:3])  # type: ignore[index]
     more = f" and {len(working) - 3} more" if len(working) > 3 else ""
     if row.owner is None:
-        return {"kind": "unowned", "sentence": f"{names}{more} goes on when a worker runs: {_owned(row)}", **about}
-    return {"kind": "step", "sentence": f"{names}{more} is at work in {row.owner}", "worker": row.owner, **about}
+        go = "goes" if len(working) == 1 else "go"
+        return {"kind": "unowned", "sentence": f"{names}{more} {go} on when a worker runs: {_owned(row)}", **about}
+    are = "is" if len(working) == 1 else "are"
+    return {"kind": "step", "sentence": f"{names}{more} {are} at work in {row.owner}", "worker": row.owner, **about}
 
 
 def _owned(row: RunRow) -> str:

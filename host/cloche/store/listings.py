@@ -11,7 +11,7 @@ from cloche.status import FINAL, RunStatus
 from cloche.store.runs import RunRow
 
 OPEN = tuple(str(status) for status in RunStatus if status not in (*FINAL, RunStatus.RUNNING))  # and those that run
-LOOKED_AT_MAX = 20_000  # rows that one page looks at: however rare what is sought is, its time is bounded
+LOOKED_AT_MAX = 10_000  # rows that one page looks at: however rare what is sought is, its time is bounded
 
 
 @dataclass(frozen=True, slots=True)

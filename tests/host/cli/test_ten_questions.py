@@ -73,9 +73,13 @@ def test_3_what_is_slow(ask: Ask) -> None:
 def test_4_can_it_go_on_from_where_it_failed(ask: Ask) -> None:
     told_by_help("retry", "--from-step", "--onto")
     assert "Go on from where it failed, in a new run: cloche retry order-2" in ask("show", "order-2").out
-    new = ask("retry", "order-2", "--json").json()["run_id"]
+    retried = ask("retry", "order-2", "--json").json()
+    assert (retried["run_id"], retried["shown_id"]) == ("order-2\x1fr1", "order-2 › r1")
     assert "retried as order-2 › r1" in ask("show", "order-2").out
-    assert ask("show", new).out.startswith("pending: ")
+    for new in (retried["run_id"], retried["shown_id"]):
+        assert ask("show", new).out.startswith("pending: ")
+    [listed] = [one for one in ask("runs", "--json").lines() if one["run_id"] == retried["run_id"]]
+    assert listed["shown_id"] == "order-2 › r1"
 
 
 def test_5_can_all_of_them(ask: Ask) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.apps import AppOn, Journal, ManualWorld, in_loop, one_loop, run_in_loop, until
 from support.stores_of_all_kinds import STORES
 
-from cloche import Workflow, create_workflow
+from cloche import Client, Workflow, create_workflow
 from cloche.errors import InvalidInput, StoreUnavailable, UsageError
 from cloche.store import MemoryStore, RunFilter, RunPage, Store
 from cloche.testing import TestApp
@@ -60,6 +60,36 @@ async def test_it_is_done_to_those_that_the_filter_gives_and_is_audited(store: S
         page, entry = await store.audit_log(action="bulk")
         assert (entry.actor, '"done": "resume"' in entry.facts) == ("ada", True)
         assert (page.actor, '"runs": ["r3", "r1"]' in page.facts) == ("ada", True)
+
+
+@in_loop
+async def test_runs_that_no_worker_has_begun_are_canceled_too(store: Store, journal: Journal) -> None:
+    async with Client(store=await store.connect()) as client:
+        for number in range(7):
+            await client.start("ghost", {"n": number}, run_id=f"g{number}", tags={"part": str(number % 2)})
+        counted = await client.bulk("cancel", where={"tags": {"part": "0"}}, dry_run=True)
+        assert (counted.matched, counted.first) == (4, ["g6", "g4", "g2", "g0"])
+        done = await client.bulk("cancel", where={"tags": {"part": "0"}}, by="ada")
+        assert (done.done, done.failed) == (4, [])
+        assert [one.id for one in await client.not_begun()] == ["g5", "g3", "g1"]
+        assert (await client.bulk("cancel", where={"workflow": "ghost"})).done == 3
+        assert (await client.bulk("delete", where={"workflow": "ghost"}, dry_run=True)).matched == 0
+    async with AppOn(await store.connect(), workflows=[flow_named("ghost")]) as app:
+        assert await app.not_begun() == []
+        assert [row.status for row in await app.find(workflow="ghost")] in ([], ["canceled"] * 7)
+
+
+@in_loop
+async def test_an_event_reaches_runs_that_no_worker_has_begun(store: Store, journal: Journal) -> None:
+    async with Client(store=await store.connect()) as client:
+        await client.start("ghost", {}, run_id="g1")
+        assert (await client.bulk("event", event="paid", data=7, where={"workflow": "ghost"})).done == 1
+    async with AppOn(await store.connect(), workflows=[flow_named("ghost")]) as app:
+        assert (await (await app.get("g1")).result(final=True)).unwrap() == 7
+
+
+def flow_named(id: str) -> Workflow:
+    return create_workflow(id=id).wait_for_event("paid").commit()
 
 
 @in_loop
@@ -140,6 +170,27 @@ async def test_a_search_for_text_reads_so_many_runs_a_page_and_says_how_far_it_c
         assert (list(page), page.next is not None) == ([], True)
         rest = await app.find(text="n0", cursor=page.next)
         assert [row.key.run for row in rest] == ["r0"]
+
+
+@in_loop
+async def test_a_page_looks_at_so_many_runs_and_its_cursor_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("memory", "sqlite", "postgres"):
+        monkeypatch.setattr(f"cloche.store.{module}.listings.LOOKED_AT_MAX", 4)
+    flow = create_workflow(id="w").wait_for_event("paid").commit()
+    async with AppOn(await store.connect(), workflows=[flow]) as app:
+        for number in range(11):
+            await app.start("w", {"n": number}, run_id=f"r{number}")
+        await until(lambda: app.is_idle)
+        last = (await app.find(limit=None))[-2].updated_at
+        pages, cursor = list[list[str]](), None
+        while cursor is not None or not pages:
+            page = await app.find(limit=3, cursor=cursor, status="waiting", until=last)
+            pages.append([row.id for row in page])
+            cursor = page.next
+        assert pages == [[], [], ["r1", "r0"]]
+        assert [row.id for row in await app.find(limit=None, status="waiting", until=last)] == ["r1", "r0"]
 
 
 @in_loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from support.stores import closed_after, key
 from cloche import Cloche, Grant, Policy
 from cloche.engines import SandboxEngine
 from cloche.history import Seq, TenantId, TimeMs
-from cloche.operations import prune, replay
+from cloche.operations import prune, replay, schedules
 from cloche.operations.export import export_run
 from cloche.operations.export_all import export_all, import_all
 from cloche.operations.signing import check_heads, new_key, sign_heads
-from cloche.store import MemoryStore, SqliteStore, Store, Usage, all_records
+from cloche.store import MemoryStore, SqliteStore, Store, Usage, all_records, open_store
 from cloche.store.sqlite.database import VERSION
 from cloche.testing.clock import START
 
@@ -53,6 +54,28 @@ async def test_every_golden_run_is_exported_as_it_came(store: Store, file: Path)
             assert await export_run(store, key(run)) == await export_run(source, key(run))
             assert await all_records(store, key(run)) == await all_records(source, key(run))
             assert await replay.result_of(store, key(run)) == await replay.result_of(source, key(run))
+
+
+@in_loop
+async def test_schedules_go_on_where_their_runs_are(store: Store, tmp_path: Path) -> None:
+    tenant, other = TenantId("acme"), TenantId("other")
+    async with closed_after(await open_store(tmp_path / "source.db")) as source:
+        for whose, name in ((tenant, "nightly"), (tenant, "paused"), (other, "hourly")):
+            await schedules.put(
+                source, whose, name, schedules.spec_of("w", {"n": 1}, now=START, every=3600), START, by=""
+            )
+        await schedules.pause(source, tenant, "paused", START, by="")
+        file, whole = tmp_path / "acme.all", tmp_path / "whole.all"
+        assert [one async for one in export_all(source, file, tenant)] == []
+        assert [one async for one in export_all(source, whole)] == []
+        of_acme = [replace(row, version=1, firings=0) for row in await source.schedules(tenant)]
+    assert [one async for one in import_all(store, io.BytesIO(file.read_bytes()))] == []
+    assert await store.schedules() == of_acme
+    await schedules.resume(store, tenant, "paused", LATER, by="")
+    changed = await store.schedule(tenant, "paused")
+    assert [one async for one in import_all(store, io.BytesIO(whole.read_bytes()))] == []
+    assert await store.schedule(tenant, "paused") == changed  # what is there is left alone
+    assert [row.id for row in await store.schedules()] == ["nightly", "paused", "hourly"]
 
 
 @pytest.mark.parametrize("run", sorted(OPEN | ENDED))
