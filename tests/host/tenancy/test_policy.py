@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile.platform import Submitted, javascript, python
+from hostile.platform import ENGINES, Mode, Submitted, javascript, python
 from pydantic import ValidationError
 from support.apps import KEY, AppOn, ManualWorld, in_loop
 from support.guests import needs_python
 
-from cloche import Grant, Policy, StepContext, Workflow, clone_step, code, create_step, create_workflow
+from cloche import Grant, Limits, Policy, StepContext, Workflow, clone_step, code, create_step, create_workflow
 from cloche.engines import CellSource, ProcessEngine, SandboxEngine
 from cloche.errors import ForeignFile, LimitExceeded
 from cloche.history import Kind
@@ -89,8 +89,9 @@ CASES: dict[str, Case] = {
 }
 
 
+@pytest.mark.parametrize("mode", ENGINES)
 @pytest.mark.parametrize("limit", CASES)
-def test_a_bound_that_is_met_is_named_recorded_and_replayed(limit: str) -> None:
+def test_a_bound_that_is_met_is_named_recorded_and_replayed(limit: str, mode: Mode) -> None:
     case = CASES[limit]
 
     @in_loop
@@ -101,7 +102,7 @@ def test_a_bound_that_is_met_is_named_recorded_and_replayed(limit: str) -> None:
         store = MemoryStore()
         workflow = create_workflow(id="main", guest="javascript").then(STEPS[0]).commit()
         calm = create_workflow(id="calm", guest="javascript").then(STEPS[0]).commit()
-        engine = Submitted(SandboxEngine(), javascript(case.body))
+        engine = Submitted(ENGINES[mode](Limits()), javascript(case.body))
         async with AppOn(
             store, workflows=[workflow], steps=STEPS, engine=engine, policy=policy, world=ManualWorld()
         ) as app:
