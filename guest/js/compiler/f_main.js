@@ -178,11 +178,19 @@ const oursHere = () => {
   return found === undefined ? undefined : { ...Object.fromEntries(Object.keys(found).map((from) => [from, Object.keys(found[from])])), [SERDE]: Object.keys(SERDE_SYMBOLS) };
 };
 
+// For a Node process, which performs its steps: a file without its types, and the names of the steps that its top declares.
+const forSteps = (program, entry) => {
+  const module = new EsModule(entry.path, entry.id, entry.text, false, program.problems);
+  if (!module.read()) return { problems: program.problems.found };
+  const names = module.marks.steps.map((one) => one.name);
+  return { source: module.source, steps: names.filter((name) => /^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(name) && name !== "default") };
+};
+
 export default async (entry) => {
   const program = new Program(oursHere());
   program.entryFile = entry;
   try {
-    return await program.compile(entry);
+    return entry.forSteps ? forSteps(program, entry) : await program.compile(entry);
   } catch (error) {
     if (!(error instanceof RangeError) && !(error instanceof InternalError_)) throw error;
     return { problems: [{ file: entry.path, line: 1, column: 1, text: "", message: `it cannot be read: ${error.message}` }] };

@@ -7,6 +7,7 @@
 //   node node_worker.mjs FILE URL: as a worker of the protocol in docs/operations/remote-steps.md, with the token in CLOCHE_TOKEN.
 //     At SIGTERM it ends what it has begun. It needs step_worker.mjs beside it.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { register } from "node:module";
 import { Socket } from "node:net";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -237,6 +238,8 @@ class Writables extends Map {
 
 // ── steps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 const file = resolve(process.argv[2]);
+const compiler = process.env.CLOCHE_COMPILER; // of TypeScript, as the host names it
+if (compiler && /\.[cm]?ts$/.test(file)) register("./node_types.mjs", import.meta.url, { data: { compiler, file } });
 const found = await import(pathToFileURL(file).href);
 const registered = () => globalThis[STEPS] ?? new Map();
 const plain = new Map(Object.entries(found).filter(([, one]) => typeof one === "function"));

