@@ -5,12 +5,13 @@
 //     at}, {ping: n}. Out: {ready, steps} | {id, value | error}, {id, stream, chunk | closed}, {id, read: n, stream, run?, from},
 //     {id, aborted: name, reason}, {pong: n}. It ends when the socket does.
 //   node node_worker.mjs FILE URL: as a worker of the protocol in docs/operations/remote-steps.md, with the token in CLOCHE_TOKEN.
-//     At SIGTERM it ends what it has begun. It needs step_worker.mjs beside it.
+//     At SIGTERM it ends what it has begun. It needs the other files of its folder beside it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { register } from "node:module";
 import { Socket } from "node:net";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { worldOf } from "./node_world.mjs";
 
 const S = Symbol.for;
 const STREAM = S("WORKFLOW_STREAM_NAME");
@@ -238,6 +239,7 @@ class Writables extends Map {
 
 // ── steps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 const file = resolve(process.argv[2]);
+globalThis[S("@workflow/world//cache")] ??= worldOf(contexts); // else the SDK writes streams to files of its own
 const compiler = process.env.CLOCHE_COMPILER; // of TypeScript, as the host names it
 if (compiler && /\.[cm]?ts$/.test(file)) register("./node_types.mjs", import.meta.url, { data: { compiler, file } });
 const found = await import(pathToFileURL(file).href);

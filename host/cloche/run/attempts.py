@@ -296,7 +296,7 @@ class Attempts:
         step = self._services.registry.step_at(start.name, self._run.code, start.path)
         if step is None:
             name = start.name.rpartition("//")[2]
-            by_name = f": in Python a function called {name} (--steps FILE.py), or one on Node (--node-steps FILE.mjs)"
+            by_name = f": in Python a function called {name} (--steps FILE.py), or one on Node (--node-steps FILE)"
             raise MissingStep(
                 f"run {self._run.key} needs step '{start.name}', which this process does not have: "
                 f"open the store with the workflows or steps that it needs{by_name if name != start.name else ''}",

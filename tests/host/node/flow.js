@@ -9,6 +9,7 @@ const untilAborted = useStep("step//./flow//untilAborted");
 const add = useStep("step//./flow//add");
 const fails = useStep("step//./flow//fails");
 const abortAfter = useStep("step//./flow//abortAfter");
+const writeFramed = useStep("step//./flow//writeFramed");
 const writeOwn = useStep("step//./flow//writeOwn");
 const workflow = (name, run) => {
   run.workflowId = `workflow//./flow//${name}`;
@@ -86,6 +87,13 @@ workflow("reading", async (lines) => {
   const run = await start(writing, [lines]);
   await run.returnValue;
   return [await readAll(await run.getReadable()), await readAll(await run.getReadable({ namespace: "none" }))];
+});
+const framing = workflow("framing", async (texts) => await writeFramed(texts));
+workflow("reading frames", async (texts) => {
+  const run = await start(framing, [texts]);
+  await run.returnValue;
+  const all = await readAll(await run.getReadable());
+  return [all.length, all[0].when.getTime(), all[0].map.get("a").has(2), all[0].self, all[1], all[2]];
 });
 const sleeping = workflow("sleeping", async () => {
   await sleep("365 days");

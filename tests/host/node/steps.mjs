@@ -88,6 +88,20 @@ registered.set("step//./flow//writeOwn", async (lines) => {
     writer.releaseLock();
   }
 });
+registered.set("step//./flow//writeFramed", async (texts) => {
+  // As the SDK's getWritable() of 4.x does: each value is flattened, and framed with its length.
+  const world = globalThis[Symbol.for("@workflow/world//cache")];
+  const { workflowMetadata } = globalThis[Symbol.for("WORKFLOW_STEP_CONTEXT_STORAGE")].getStore();
+  const run = workflowMetadata.workflowRunId;
+  const name = `${run.replace("wrun_", "strm_")}_user`;
+  const framed = (text) => {
+    const size = Buffer.alloc(4);
+    size.writeUInt32BE(text.length + 4);
+    return Buffer.concat([size, Buffer.from(`devl${text}`)]);
+  };
+  await world.writeToStreamMulti(name, run, [Buffer.concat(texts.slice(1).map(framed)), framed(texts[0])]);
+  await world.closeStream(name, run);
+});
 registered.set("step//./flow//scaled", async function (by) {
   return this.x * by;
 });

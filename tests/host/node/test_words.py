@@ -85,6 +85,16 @@ async def test_a_step_writes_the_stream_of_its_run_and_another_run_reads_it(app:
     assert await play(app, "reading", [{"line": 1}, "two"]) == [[{"line": 1}, "two"], []]
 
 
+async def test_a_step_of_an_older_sdk_writes_streams_as_it_frames_them(app: Cloche) -> None:
+    await app.deploy("acme", SOURCE, workflow="framing", language="javascript")
+    date, rich = '["Date","1970-01-01T00:00:01.000Z"]', '{"when":1,"map":2,"self":-1}'
+    texts = ['["last"]', f'[{rich},{date},["Map",3,4],"a",["Set",5],2]', "[[1,1],[2],{}]".replace("{}", "7")]
+
+    told = await play(app, "reading frames", texts)
+
+    assert told == [3, 1000, True, None, [[7], [7]], "last"]
+
+
 async def test_a_run_is_woken_from_its_sleep(app: Cloche) -> None:
     await app.deploy("acme", SOURCE, workflow="sleeping", language="javascript")
 
