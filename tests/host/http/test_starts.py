@@ -34,11 +34,13 @@ def test_a_start_is_one_run_whenever_the_server_is_killed(tmp_path: Path, seed: 
 
 
 def _start_until_killed(server: Serving, ids: dict[int, str], most: int) -> None:
-    """Kill it when so many more were answered, while the next ones are on their way."""
+    """Kill it when so many more were answered and the next one has begun: its client does not know of it."""
     enough = threading.Event()
     asking = threading.Thread(target=_start_all, args=(server, ids, enough, len(ids) + most))
     asking.start()
-    enough.wait(60)
+    assert enough.wait(60)
+    while not server.get("/v1/runs?status=running").json()["runs"]:
+        assert asking.is_alive()
     server.kill()
     asking.join(60)
     assert not asking.is_alive()
@@ -50,9 +52,8 @@ def _start_all(server: Serving, ids: dict[int, str], enough: threading.Event, mo
         if number in ids:
             continue
         try:
-            answer = server.post(
-                "/v1/workflows/counting/runs", {"input": [number]}, **{"Idempotency-Key": f"k{number}"}
-            )
+            headers = {"Idempotency-Key": f"k{number}", "Prefer": "wait=30"}
+            answer = server.post("/v1/workflows/counting/runs", {"input": [number] * ITEMS}, **headers)
         except httpx.TransportError:
             return
         assert answer.status_code in (200, 201), answer.text
