@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -124,13 +124,16 @@ def app(
     made.add_exception_handler(problems.Refused, _on_refusal)
     made.add_exception_handler(RequestValidationError, _on_parameters)
     made.add_exception_handler(HTTPException, _on_status)
-    routers = (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS
+    _include(made, (*_ROUTERS, workflows.executing) if executes(client) else _ROUTERS)
+    return made
+
+
+def _include(made: App, routers: Sequence[APIRouter]) -> None:
     for router in routers:
         made.include_router(router, prefix="/v1")
     made.include_router(about.health)
     made.include_router(assets.router)
-    made.state.methods = Methods(routers, "/v1")
-    return made
+    made.state.methods = Methods([*routers, about.health], "/v1")
 
 
 @asynccontextmanager
