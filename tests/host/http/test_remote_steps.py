@@ -344,6 +344,35 @@ async def test_a_server_that_drains_answers_those_who_wait() -> None:
         assert (await waiting).json() == {"attempts": []}
 
 
+class LookedAt(MemoryStore):
+    """Counts the looks at what waits."""
+
+    looks = 0
+
+    async def remote_waiting(self) -> list[tuple[Any, str]]:
+        LookedAt.looks += 1
+        return await super().remote_waiting()
+
+
+@in_loop
+async def test_a_thousand_who_wait_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle workers cost the store nothing each: whoever comes to wait for what is known not to be there asks for nothing."""
+    monkeypatch.setattr(LookedAt, "looks", 0)
+    async with Client(LookedAt()) as client:
+        app = http.app(client, auth=http.local, requests_per_s=1e6, burst=10**6)
+        polls = app.state.service.polls
+        taking = [asyncio.create_task(polls.take([f"step-{one}"], 1, "", None, 60)) for one in range(1_000)]
+        await until(lambda: len(polls._waiting) == 1_000)
+        for one in range(20):  # one after another: each would be a look of its own
+            taking.append(asyncio.create_task(polls.take([f"late-{one}"], 1, "", None, 60)))
+            for _ in range(10):
+                await asyncio.sleep(0)
+        assert 1 <= LookedAt.looks <= 3
+        for task in taking:
+            task.cancel()
+        await asyncio.gather(*taking, return_exceptions=True)
+
+
 async def _polls(app: App) -> None:
     await until(lambda: bool(app.state.service.polls._waiting))
 
