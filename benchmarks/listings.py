@@ -19,6 +19,8 @@ from cloche.history.marks import ERROR, STEP
 from cloche.operations.finding import find
 from cloche.status import RunStatus
 from cloche.store import RunFilter, Store, open_store
+from cloche.store.postgres import PostgresStore
+from cloche.store.postgres.address import Address
 
 RUNS = 1_000_000
 TENANT = TenantId("default")
@@ -30,13 +32,13 @@ _STATUS = (
     "WHEN n % 20 = 18 THEN 'suspended' ELSE 'canceled' END"
 )
 _ROWS = (
-    f"'default', 'r' || n, 'w' || n % 7, 'c', {_STATUS}, CASE WHEN n % 20 IN (16, 17) THEN 253402300799999 END, "
+    f"'default', 'r' || n, 'w' || (n % 7), 'c', {_STATUS}, CASE WHEN n % 20 IN (16, 17) THEN 253402300799999 END, "
     "n * 1000, n * 1000, 3, "
 )
 _COLUMNS = "tenant, run, workflow, code, status, wake_at, created_at, updated_at, head_seq, head_hash"
 _SERIES = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {runs})"
 _MARKS = (
-    "INSERT INTO {schema}marks (tenant, run_id, name, value) SELECT tenant, id, 'tag customer', 'c-' || id % 5000 "
+    "INSERT INTO {schema}marks (tenant, run_id, name, value) SELECT tenant, id, 'tag customer', 'c-' || (id % 5000) "
     "FROM {schema}runs WHERE id % 4 = 0",
     f"INSERT INTO {{schema}}marks (tenant, run_id, name, value) SELECT tenant, id, '{ERROR}', "
     "CASE WHEN id % 3 = 0 THEN 'Declined' ELSE 'ValueError' END FROM {schema}runs WHERE status = 'failed'",
@@ -45,25 +47,25 @@ _MARKS = (
 )
 
 
-async def fill(url: str, runs: int) -> None:
+async def fill(store: Store, url: str, runs: int) -> None:
     """Rows of so many runs, in a store that is there and empty."""
-    if not url.startswith("postgresql:"):
-        with sqlite3.connect(url) as db:
-            db.execute(f"INSERT INTO runs ({_COLUMNS}) {_SERIES.format(runs=runs)} SELECT {_ROWS} x'00' FROM s")
-            for marks in _MARKS:
-                db.execute(marks.format(schema=""))
-        db.close()
-        return
-    import asyncpg
+    if isinstance(store, PostgresStore):
+        import asyncpg
 
-    connection = await asyncpg.connect(url)
-    await connection.execute(
-        f"INSERT INTO cloche.runs ({_COLUMNS}) SELECT {_ROWS} ''::bytea FROM generate_series(1::bigint, {runs}) AS n"
-    )
-    for marks in _MARKS:
-        await connection.execute(marks.format(schema="cloche."))
-    await connection.execute("ANALYZE")
-    await connection.close()
+        address, schema = url.split("?")[0], f"{Address.parse(url).schema}."
+        connection = await asyncpg.connect(address)
+        series = f"FROM generate_series(1::bigint, {runs}) AS n"
+        await connection.execute(f"INSERT INTO {schema}runs ({_COLUMNS}) SELECT {_ROWS} ''::bytea {series}")
+        for marks in _MARKS:
+            await connection.execute(marks.format(schema=schema))
+        await connection.execute("ANALYZE")
+        await connection.close()
+        return
+    with sqlite3.connect(url) as db:
+        db.execute(f"INSERT INTO runs ({_COLUMNS}) {_SERIES.format(runs=runs)} SELECT {_ROWS} x'00' FROM s")
+        for marks in _MARKS:
+            db.execute(marks.format(schema=""))
+    db.close()
 
 
 def asked(runs: int) -> dict[str, Callable[[Store], Awaitable[Any]]]:
@@ -112,7 +114,7 @@ async def main(url: str | None, runs: int) -> None:
         store = await open_store(where)
         try:
             began = perf_counter()
-            await fill(where, runs)
+            await fill(store, where, runs)
             print(f"{runs:,} runs in {perf_counter() - began:.1f} s", flush=True)
             await measure(store, runs)
         finally:

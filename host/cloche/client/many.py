@@ -48,7 +48,7 @@ class Many:
         """Do the same to all runs that `where` gives: `cancel`, `retry`, `resume`, `event`, `upgrade` or `delete`.
 
         Runs that it cannot be meant for are passed over (to retry: those that were retried); `cancel` and `event` mean those
-        that no worker has begun too. Asked for again, it does the rest, of `resume` and `event` by the same `bulk_id`.
+        too that no worker has begun. Asked for again, it does the rest, of `resume` and `event` by the same `bulk_id`.
 
         Args:
             dry_run: count, and do nothing. text: as in `find`. data: what `resume` or `event` carries. event: its name.

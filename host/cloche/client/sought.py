@@ -73,7 +73,7 @@ class Sought:
     ) -> RunList:
         """A page of runs that have begun or are queued, newest first. `cursor` is `next` of the page before.
 
-        What moves meanwhile is neither skipped nor seen twice. Where what is sought is rare, a page has looked at 10,000 runs
+        What moves meanwhile is neither skipped nor seen twice. Where what is sought is rare, a page has looked at 5,000 runs
         that an index gives, and may have fewer than `limit`, or none: its cursor says how far it came. `text` is looked for in
         input, result and error, whatever the case; one page reads at most 5,000 runs for it. `limit=None`: all, in one answer.
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloche.history.ids import RunKey, TenantId, TimeMs
+from cloche.history.marks import ERROR, STEP
 from cloche.status import FINAL, RunStatus
 from cloche.store.runs import RunRow
 
 OPEN = tuple(str(status) for status in RunStatus if status not in (*FINAL, RunStatus.RUNNING))  # and those that run
-LOOKED_AT_MAX = 10_000  # rows that one page looks at: however rare what is sought is, its time is bounded
+LOOKED_AT_MAX = 5_000  # rows that one page looks at: however rare what is sought is, its time is bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +95,16 @@ class Listings(Protocol):
 
     async def other_tenants(self, tenant: TenantId, most: int) -> list[TenantId]:
         """Tenants beside this one that have runs, in the order of their ids; up to `most`."""
+
+
+def rarest(marks: Mapping[str, str]) -> tuple[str, str]:
+    """The one of these marks by which runs are found: many fail with the same error or at the same step, and few have a tag."""
+    return min(marks.items(), key=lambda mark: mark[0] in (ERROR, STEP))
+
+
+def is_indexed(filter: RunFilter) -> bool:
+    """Whether an index has the answer alone: nothing else has to be asked of what it gives."""
+    others: list[object] = [filter.code, filter.since, filter.until, filter.is_retried]
+    if filter.marks:  # found by one of them, of a tenant
+        others += [filter.status, filter.workflow]
+    return len(filter.marks) <= (filter.tenant is not None) and all(one is None for one in others)

@@ -29,6 +29,8 @@ COLD = (
     "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; "
     "SET LOCAL enable_mergejoin = on"
 )
+# For the first rows in the order of an index. A bitmap has all rows before it has the first.
+ORDERED = "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_bitmapscan = off"
 _HELLO = (
     "SELECT current_setting('server_version_num')::int / 10000 AS version, pg_is_in_recovery() AS is_standby, "
     "current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit, "

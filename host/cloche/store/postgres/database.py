@@ -129,15 +129,17 @@ class Database:
     # ---- transactions ----
 
     @asynccontextmanager
-    async def transaction(self, *, is_snapshot: bool = False, is_undone: bool = False) -> AsyncIterator[Transaction]:
+    async def transaction(
+        self, *, is_snapshot: bool = False, is_undone: bool = False, plans: str = COLD
+    ) -> AsyncIterator[Transaction]:
         """Several statements, all or nothing, planned for what the tables hold: for what an operator does, and long reads.
 
-        `is_snapshot`: all of them see one moment. `is_undone`: nothing of it stays.
+        `is_snapshot`: all of them see one moment. `is_undone`: nothing of it stays. `plans`: how they are planned.
         """
         with translated(self.address):
             async with self._pool.lend() as connection:
                 level = "REPEATABLE READ READ ONLY" if is_snapshot else "READ COMMITTED"
-                await connection.execute(f"BEGIN ISOLATION LEVEL {level}; {COLD}", timeout=STATEMENT_TIMEOUT_S)
+                await connection.execute(f"BEGIN ISOLATION LEVEL {level}; {plans}", timeout=STATEMENT_TIMEOUT_S)
                 try:
                     yield Transaction(connection, self.address.schema)
                     xid = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text::bigint")

@@ -9,7 +9,8 @@ from typing import Any
 from cloche.history.ids import RunId, RunKey, TenantId
 from cloche.history.marks import ERROR, RETRY_OF, STEP
 from cloche.status import RunStatus
-from cloche.store.listings import LOOKED_AT_MAX, OPEN, FailureGroup, RunFilter, RunPage
+from cloche.store.listings import LOOKED_AT_MAX, OPEN, FailureGroup, RunFilter, RunPage, is_indexed, rarest
+from cloche.store.postgres.connection import ORDERED
 from cloche.store.postgres.database import Facet
 from cloche.store.postgres.rows import row_of
 from cloche.store.postgres.statements import ROW
@@ -36,7 +37,8 @@ class PostgresListings(Facet):
 
     async def find(self, filter: RunFilter, *, limit: int, before: int | None = None) -> RunPage:
         values: list[Any] = []
-        candidates = _candidates(filter, _LAST if before is None else before, values)
+        most = limit + 1 if is_indexed(filter) else LOOKED_AT_MAX
+        candidates = _candidates(filter, _LAST if before is None else before, values, most)
         asked = list(values)
         where = " AND ".join(_terms(filter, values))
         values.append(limit + 1)
@@ -44,10 +46,12 @@ class PostgresListings(Facet):
             f"SELECT {_COLUMNS} FROM ({candidates}) AS r {'WHERE ' if where else ''}{where} "
             f"ORDER BY r.id DESC LIMIT ${len(values)}::bigint"
         )
-        async with self._database.transaction(is_snapshot=True) as transaction:
+        async with self._database.transaction(is_snapshot=True, plans=ORDERED) as transaction:
             rows = await transaction.fetch(page, *values)
             if len(rows) > limit:
                 return RunPage([row_of(row) for row in rows[:limit]], rows[limit - 1]["id"] if limit else before)
+            if len(rows) < most < LOOKED_AT_MAX:
+                return RunPage([row_of(row) for row in rows], None)
             looked = f"SELECT count(*) AS looked, min(id) AS last FROM ({candidates}) AS r"
             [found] = await transaction.fetch(looked, *asked)
         return RunPage([row_of(row) for row in rows], found["last"] if found["looked"] == LOOKED_AT_MAX else None)
@@ -112,25 +116,29 @@ class PostgresListings(Facet):
         return found
 
 
-def _candidates(filter: RunFilter, before: int, values: list[Any]) -> str:
-    """What the indexes give, newest first: at most `LOOKED_AT_MAX` rows. Its values are added."""
+def _candidates(filter: RunFilter, before: int, values: list[Any], most: int = LOOKED_AT_MAX) -> str:
+    """What the indexes give, newest first: at most `most` rows. Its values are added."""
 
     def value(one: Any) -> str:
         values.append(one)
         return f"${len(values)}"
 
     if filter.marks and filter.tenant is not None:  # a mark is rarer than whatever else is asked for
-        name, text = next(iter(filter.marks.items()))
+        name, text = rarest(filter.marks)
         return (
             f"SELECT {_COLUMNS} FROM cloche.marks AS m JOIN cloche.runs AS r ON r.id = m.run_id AND r.tenant = m.tenant "
             f"WHERE m.tenant = {value(filter.tenant)} AND m.name = {value(name)} AND m.value = {value(text)} "
-            f"AND m.run_id < {value(before)} ORDER BY m.run_id DESC LIMIT {LOOKED_AT_MAX}"
+            f"AND m.run_id < {value(before)} ORDER BY m.run_id DESC LIMIT {most}"
         )
+    # Of each status the index gives them in order. PostgreSQL does not see that of several, if not each has its order said.
     listings = [
-        f"SELECT {_COLUMNS} FROM cloche.runs AS r WHERE {' AND '.join(_indexed(filter, status, before, value))}"
-        for status in filter.statuses or (None,)  # of each the index gives them in order
+        f"(SELECT {_COLUMNS} FROM cloche.runs AS r WHERE {' AND '.join(_indexed(filter, status, before, value))} "
+        f"ORDER BY r.id DESC LIMIT {most})"
+        for status in filter.statuses or (None,)
     ]
-    return f"{' UNION ALL '.join(listings)} ORDER BY id DESC LIMIT {LOOKED_AT_MAX}"
+    if len(listings) == 1:
+        return listings[0]
+    return f"{' UNION ALL '.join(listings)} ORDER BY id DESC LIMIT {most}"
 
 
 def _indexed(filter: RunFilter, status: RunStatus | None, before: int, value: Callable[[Any], str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from cloche.history.ids import RunId, RunKey, TenantId
 from cloche.history.marks import ERROR, RETRY_OF, STEP
 from cloche.status import RunStatus
-from cloche.store.listings import LOOKED_AT_MAX, OPEN, FailureGroup, RunFilter, RunPage
+from cloche.store.listings import LOOKED_AT_MAX, OPEN, FailureGroup, RunFilter, RunPage, rarest
 from cloche.store.sqlite.database import Facet
 from cloche.store.sqlite.leases import FREE
 from cloche.store.sqlite.rows import ROW, row_of
@@ -115,7 +115,7 @@ def _candidates(filter: RunFilter, before: int) -> tuple[str, tuple[Any, ...]]:
     """What the indexes give, newest first: at most `LOOKED_AT_MAX` rows."""
     columns = f"{_COLUMNS}, r.id"
     if filter.marks and filter.tenant is not None:  # a mark is rarer than whatever else is asked for
-        name, value = next(iter(filter.marks.items()))
+        name, value = rarest(filter.marks)
         return (
             f"SELECT {columns} FROM marks AS m CROSS JOIN runs AS r ON r.id = m.run_id WHERE m.tenant = ? AND m.name = ? "
             f"AND m.value = ? AND m.run_id < ? ORDER BY m.run_id DESC LIMIT {LOOKED_AT_MAX}",
@@ -132,16 +132,16 @@ def _candidates(filter: RunFilter, before: int) -> tuple[str, tuple[Any, ...]]:
 def _indexed(filter: RunFilter, status: RunStatus | None, before: int) -> tuple[list[str], list[Any]]:
     """What an index answers of the filter, with their values."""
     terms, values = ["r.id < ?"], list[Any]([before])
+    # Most runs end well; in another way stand few, and their index is better than those of tenants and workflows.
+    is_rare = status not in (None, RunStatus.SUCCESS, RunStatus.RUNNING)
     if filter.tenant is not None:
-        # Most runs end well; in another way stand few, and their index is better than the tenants'.
-        is_rare = status not in (None, RunStatus.SUCCESS, RunStatus.RUNNING)
         terms.append("+r.tenant = ?" if is_rare else "r.tenant = ?")
         values.append(filter.tenant)
     if status is not None:
         terms.append("r.status = ?")
         values.append(str(status))
         terms.append(_RUNNING if status == RunStatus.RUNNING else "r.status <> 'running'")
-    if filter.workflow is not None:
+    if filter.workflow is not None and not is_rare:  # else it is asked of the candidates, of which there are so many
         terms.append("r.workflow = ?")
         values.append(filter.workflow)
     return terms, values

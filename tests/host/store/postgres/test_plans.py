@@ -20,6 +20,7 @@ from cloche.history import Kind, Path, Seq, TenantId
 from cloche.status import RunStatus
 from cloche.store import Lease, NewRun, RunFilter
 from cloche.store.postgres import PostgresStore, listings
+from cloche.store.postgres.connection import ORDERED
 from cloche.store.postgres.statements import in_schema
 
 TENANTS, RUNS = 200, 20_000
@@ -224,6 +225,7 @@ ACME = TenantId("t1")
         (RunFilter(ACME, workflow="w1"), "runs_of_workflow"),
         (RunFilter(status=RunStatus.SUSPENDED), "runs_listed"),
         (RunFilter(ACME, status=RunStatus.SUSPENDED), "runs_listed_of_tenant"),
+        (RunFilter(ACME, status=RunStatus.SUSPENDED, workflow="w1"), "runs_listed_of_tenant"),
         (RunFilter(ACME, status=(RunStatus.FAILED, RunStatus.SUSPENDED)), "runs_listed_of_tenant"),
         (RunFilter(ACME, marks={"tag customer": "c-1"}), "marks_found"),
     ],
@@ -233,8 +235,9 @@ async def test_a_page_of_what_is_sought_has_its_index(server: Server, filter: Ru
     async with opened(server, is_filled=True) as store:
         values: list[Any] = []
         sql = listings._candidates(filter, RUNS * 10, values)
-        async with store._database.transaction() as transaction:
+        async with store._database.transaction(plans=ORDERED) as transaction:
             [[said]] = await transaction.fetch(f"EXPLAIN (FORMAT JSON) {sql}", *values)
         used = [node["Index Name"] for node in nodes(json.loads(said)[0]["Plan"]) if "Index Name" in node]
         assert any(name.startswith(index) for name in used)
+        assert not any("Bitmap" in node["Node Type"] for node in nodes(json.loads(said)[0]["Plan"]))
         assert len((await store.find(filter, limit=50)).rows) >= 2
