@@ -123,9 +123,9 @@ def retry(run_id: str | None, dry_run: bool, yes: bool, store: str, tenant: str,
       cloche retry order-1
       cloche retry --status failed --since 1d --step charge --dry-run
     """
-    from cloche.cli.output import print_json
+    from cloche.cli.output import pasted, print_json
     from cloche.errors import UsageError
-    from cloche.text import shown
+    from cloche.text import for_shell, shown
 
     query, text = query_of(given)  # the rest of what is given is how it is retried
     if run_id is None:
@@ -143,7 +143,8 @@ def retry(run_id: str | None, dry_run: bool, yes: bool, store: str, tenant: str,
     if as_json:
         print_json({"run_id": new, "retry_of": run_id, "status": status})
     else:
-        click.echo(f"{shown(new)} goes on from {shown(run_id)}; 'cloche show \"{shown(new)}\"' says how it stands")
+        hint = f"'cloche show {for_shell(shown(new))}' says how it stands"
+        click.echo(f"{shown(new)} goes on from {shown(run_id)}; {pasted(store, tenant)(hint)}")
     return 0
 
 

@@ -12,10 +12,11 @@ from cloche.operations import replay
 from cloche.operations.on_their_way import on_their_way
 from cloche.operations.replay import blocked_sentence as blocked_sentence
 from cloche.operations.start_requests import waiting_start, why_waiting
+from cloche.operations.why import why
 from cloche.run.code import load_code
 from cloche.run.results import Folding, RunResult, outline_of
-from cloche.status import RunStatus
-from cloche.store import record_pages
+from cloche.status import FINAL, RunStatus
+from cloche.store import HELD_BACK, record_pages
 from cloche.worker.offers import published
 
 if TYPE_CHECKING:
@@ -63,8 +64,19 @@ async def view_of(store: Store, key: RunKey, now: TimeMs) -> RunView:
         return RunView(pending, 0, await why_waiting(store, key, request))
     row, result = await replay.row_of(store, key), await replay.result_of(store, key)
     machine = await replay.machine_of(store, key)
-    why = replay.why_not_moving(result, machine, now)
-    return RunView(result, row.head_seq, why, await on_their_way(store, machine))
+    sentence = await _of_others(store, row, machine, now) or replay.why_not_moving(result, machine, now)
+    return RunView(result, row.head_seq, sentence, await on_their_way(store, machine))
+
+
+async def _of_others(store: Store, row: RunRow, machine: RunMachine, now: TimeMs) -> str | None:
+    """Of a run that waits for others: for a permit, for a remote worker, or for the word of an operator."""
+    calls = machine.open
+    if row.status in FINAL or not (
+        row.wake_at == HELD_BACK or calls.permits.queued or calls.away or await store.holds(row.key.tenant)
+    ):
+        return None
+    found = await why(store, row.key, now)
+    return f"{row.status}: {found.sentence}" if found.kind in ("permit", "remote", "held") else None
 
 
 async def view_at(store: Store, run_id: str, tenant: str, seq: int) -> RunView:

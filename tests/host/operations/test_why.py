@@ -169,3 +169,16 @@ async def test_runs_that_wait_for_a_worker_say_which(tmp_path: Path, journal: Jo
         async with Cloche(file, workflows=[flow]) as app:
             await (await app.get("r1")).result()
         assert (await client.why("r1")).kind == "ended"
+
+
+@pytest.mark.parametrize(
+    "situation", ["waits_for_a_permit", "waits_for_a_permit_to_begin", "remote_that_nobody_takes", "held_back"]
+)
+@in_loop
+async def test_the_sentence_of_a_view_says_the_same(situation: str, journal: Journal) -> None:
+    async with AppOn(MemoryStore(), world=ManualWorld(), drain_timeout_s=0) as app:
+        scene = scene_on(app, journal)
+        await SITUATIONS[situation](scene)
+        found = await app.why("r1")
+        assert (await app.view("r1")).why.endswith(f": {found.sentence}")
+        await scene.leave()
