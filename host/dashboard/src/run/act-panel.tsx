@@ -9,7 +9,7 @@ import { go, link } from "../router";
 import { may } from "../session";
 import { ActDialog, type Act } from "../ui/act";
 import { Answer, answersIn, Copies, placeOf } from "../ui/answer";
-import { Copy, copy, Kbd } from "../ui/basic";
+import { Copy, copy, Kbd, visible } from "../ui/basic";
 import { toast, toastError } from "../ui/toast";
 import type { RunModel } from "./model";
 import { useKeys } from "../keys";
@@ -51,14 +51,14 @@ function ThePast({ model }: { model: RunModel }): JSX.Element {
 /** Take the run up again, in a new one, from the call that is selected or that the record is about. */
 export function Again({ model, isSmall = false }: { model: RunModel; isSmall?: boolean }): JSX.Element | null {
   const [isBusy, setBusy] = useState(false);
-  const call = model.selection.value?.call ?? model.log.callOf(model.frame.value.at) ?? null;
+  const call = model.meant();
   if (!may("operator")) return null;
   const at = call?.kind === "step" ? call.path : null;
   const fork = async (): Promise<void> => {
     setBusy(true);
     try {
       const made = await ask<{ id: string }>(`${path("runs", model.id)}/fork`, { method: "POST", body: { at } });
-      toast(`A new run goes on from ${at}`, "good", link("runs", made.id));
+      toast(`A new run goes on from ${at}`);
       go(link("runs", made.id));
     } catch (error) {
       toastError(error instanceof Problem && error.status === 404 ? new Error(`Here is no worker: cloche fork ${model.id} --at ${at}`) : error);
@@ -140,8 +140,9 @@ function One({ model, of, mine }: { model: RunModel; of: Action; mine: boolean }
     setBusy(true);
     try {
       const made = await ask<{ id?: string }>(placeOf(model.id, of.href), { method: of.method, body: {}, headers: { "Idempotency-Key": token.current } });
-      toast(of.description, "good", made?.id && made.id !== model.id ? link("runs", made.id) : undefined);
-      if (made?.id && made.id !== model.id) go(link("runs", made.id));
+      const isNew = made?.id !== undefined && made.id !== model.id;
+      toast(isNew ? `${model.id} goes on as ${visible(made.id!)}` : of.description);
+      if (isNew) go(link("runs", made.id!));
       else model.askSoon();
     } catch (error) {
       toastError(error);

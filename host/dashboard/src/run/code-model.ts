@@ -2,7 +2,7 @@
 
 import { derived, signal } from "../signals";
 import { Log } from "./fold";
-import type { Call, Head, Place } from "./fold-words";
+import { FAILED, SUSPENDED, type Call, type Head, type Place } from "./fold-words";
 
 export interface ShapeItem {
   kind: string;
@@ -61,6 +61,18 @@ export class CodeModel {
     const index = this.#byPath.get(wanted);
     return { path: wanted, call: index === undefined ? null : this.log.calls[index]!, place: this.log.place(wanted) ?? null };
   });
+
+  /** The call that the reader means: the one that is selected, or that the record is about; of the present, which failed or waits for a person. */
+  meant(): Call | null {
+    const { log } = this;
+    const { at } = this.frame.value;
+    const selection = this.selection.value;
+    if (selection) return selection.call ?? (selection.place?.calls.length === 1 ? log.calls[selection.place.calls[0]!]! : null);
+    if (!this.isLive.value) return log.callOf(at) ?? null;
+    const status = log.runStatus();
+    const wanted = status === "failed" ? FAILED : status === "suspended" ? SUSPENDED : -1;
+    return log.calls.findLast((one) => log.callStatus[one.index] === wanted) ?? null;
+  }
 
   #byPath = new Map<string, number>();
   #indexed = 0;

@@ -26,12 +26,11 @@ interface RecordOut {
 const WHOLE_MAX = 256 * 1024; // bytes that come without being asked for
 
 export function Inspector({ model }: { model: RunModel }): JSX.Element {
-  const { log } = model;
   const { at } = model.frame.value;
   const selection = model.selection.value;
-  const call = selection?.call ?? (selection?.place?.calls.length === 1 ? log.calls[selection.place.calls[0]!]! : null);
+  const call = selection || model.isLive.value ? model.meant() : null;
   return (
-    <Pane label="Inspector" title={<h2>{selection ? "Step" : "Record"}</h2>} head={<><span class="grow" />
+    <Pane label="Inspector" title={<h2>{selection || call ? "Step" : "Record"}</h2>} head={<><span class="grow" />
         <Again model={model} isSmall /></>} body={{ tabIndex: 0, "aria-label": "What is selected" }}>
         <div class="insp">
           {call ? <OfCall model={model} call={call} at={at} /> : selection ? <OfPlace model={model} at={at} /> : <OfRecord model={model} seq={at} />}

@@ -39,7 +39,7 @@ export function Records({ model }: { model: RunModel }): JSX.Element {
         </span>
         <span class="grow" />
         {!isWhole && <span class="faint num" role="status">{count(total)}</span>}
-        <input class="filter" ref={box} type="search" placeholder="Find in records   /" aria-label="Find in records" value={find} onInput={(event) => setFind(event.currentTarget.value)} /></>}>
+        <input class="filter" ref={box} type="search" placeholder="Find   /" aria-label="Find in records" value={find} onInput={(event) => setFind(event.currentTarget.value)} /></>}>
         <Rows
           class="log"
           count={total}
