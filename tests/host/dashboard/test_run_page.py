@@ -346,3 +346,22 @@ def test_nothing_scrolls_sideways(page: Page, server: Serving, width: int) -> No
     assert page.locator("main.run").evaluate("one => one.scrollWidth - one.clientWidth") <= 0
     page.locator(".track").scroll_into_view_if_needed()
     assert page.locator(".act").get_by_role("button", name="Resume").count() == 1
+
+
+def test_the_record_that_is_looked_at_is_in_sight_when_the_page_opens(page: Page, server: Serving) -> None:
+    opened(page, server, "A-1015", "?seq=20")
+    page.locator(".rec.cur[data-seq='20']").wait_for()
+    page.locator(".tl .r", has_text="approve").first.wait_for()  # the timeline has taken its room
+    inside = """() => {
+      const [row, pane] = [".rec.cur", ".log"].map(one => document.querySelector(one).getBoundingClientRect());
+      return pane.top <= row.top && row.bottom <= pane.bottom;
+    }"""
+    until(lambda: page.evaluate(inside))
+
+
+def test_a_run_that_failed_opens_at_the_step_that_failed(page: Page, server: Serving) -> None:
+    opened(page, server, "sync-27")
+    inspector = page.get_by_role("region", name="Inspector")
+    sees(inspector.get_by_role("heading", level=3), "import-rows")
+    sees(inspector.get_by_label("Traceback"), "ValueError")
+    assert inspector.get_by_role("button", name="Run again from here").is_enabled()

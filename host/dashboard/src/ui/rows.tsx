@@ -70,7 +70,7 @@ export function Rows({ count, height, row, cursor, around = 0, onRange, class: n
     if (next < 0) return;
     setSeen({ top: next, view: seen.view });
     element.scrollTop = next;
-  }, [cursor, count, seen === UNSEEN]);
+  }, [cursor, count, seen === UNSEEN, seen.view]); // it stays in sight where the pane becomes smaller, too
 
   const rows: ComponentChildren[] = [];
   const shift = top - seen.top;
