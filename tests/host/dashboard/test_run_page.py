@@ -365,3 +365,19 @@ def test_a_run_that_failed_opens_at_the_step_that_failed(page: Page, server: Ser
     sees(inspector.get_by_role("heading", level=3), "import-rows")
     sees(inspector.get_by_label("Traceback"), "ValueError")
     assert inspector.get_by_role("button", name="Run again from here").is_enabled()
+
+
+def test_the_source_follows_what_the_reader_has_moved_last(page: Page, server: Serving) -> None:
+    def line() -> int:
+        lines = page.locator(".col.right .ln .n").all_inner_texts()
+        return int(lines[len(lines) // 2])
+
+    opened(page, server, "A-1015", "?seq=3&step=approve")
+    page.locator(".ln.cur", has_text="parse").first.wait_for()
+    early = line()
+    box(page, "approve").click()
+    box(page, "price-goods").click()
+    box(page, "approve").click()
+    until(lambda: line() > early)
+    page.keyboard.press("ArrowRight")
+    until(lambda: line() == early)

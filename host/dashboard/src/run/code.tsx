@@ -1,7 +1,7 @@
 /** The source under glass, and the builder's calls beside it, each with the line that runs. */
 
 import type { JSX } from "preact";
-import { useMemo, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { Pane } from "../ui/parts";
 import { media } from "../ui/media";
 import { Rows, type RowStyle } from "../ui/rows";
@@ -58,7 +58,12 @@ function Listed({ model, page, label, head, isPanel }: { model: CodeModel; page:
   const hot = page ? hotLines(model, page, at) : [];
   const chosen = chosenPlace(model);
   const near = useMemo(() => (page && chosen ? Math.min(...[...page.places].filter(([, places]) => places.includes(chosen)).map(([line]) => line)) : Infinity), [page, chosen]);
-  const cursor = Number.isFinite(near) ? near : (hot[0] ?? 0);
+  // In sight is what the reader has moved last: what is selected, or the position in the past.
+  const was = useRef({ at: -1, chosen, isMoved: false }).current;
+  if (was.chosen !== chosen) was.isMoved = false;
+  else if (was.at !== at) was.isMoved = !model.isLive.value;
+  Object.assign(was, { at, chosen });
+  const cursor = Number.isFinite(near) && !(was.isMoved && hot.length) ? near : (hot[0] ?? 0);
   return (
     <Pane label={label} title={head} head={<><span class="grow" />
         <span class="faint mono" role="status">{hot.length > 0 && `line ${hot[0]}`}</span></>} body={isPanel ? { role: "tabpanel", "aria-label": label } : {}}>
