@@ -87,6 +87,8 @@ def _revive(kind: type[ClocheError], message: str, facts: dict[str, Any]) -> Clo
 
 
 class UsageError(ClocheError):
+    """A wrong call, bad input or an unknown name: the caller changes what it asks for."""
+
     code = "usage"
 
 
@@ -179,6 +181,8 @@ class SchemaChanged(MissingStep):
 
 
 class ForeignFile(UsageError):
+    """A file to import is not an exported run, or is damaged."""
+
     code = "foreign-file"
 
 
@@ -202,6 +206,8 @@ class RunFailed(ClocheError):
 
 
 class GuestUnavailable(ClocheError):
+    """There is no guest, and none could be built."""
+
     code = "guest-unavailable"
 
 
@@ -218,32 +224,46 @@ class GuestFault(ClocheError):
 
 
 class FuelExhausted(GuestFault):
+    """The code computed longer than its policy allows."""
+
     code = "fuel-exhausted"
 
 
 class TimeExhausted(GuestFault):
+    """The code took more time in one turn than its policy allows."""
+
     code = "time-exhausted"
     deterministic = False
 
 
 class MemoryExhausted(GuestFault):
+    """The code needed more memory than its policy allows."""
+
     code = "memory-exhausted"
 
 
 class StackExhausted(GuestFault):
+    """The code called itself too deep."""
+
     code = "stack-exhausted"
     deterministic = False
 
 
 class GuestTrapped(GuestFault):
+    """The guest broke off: a fault of its code, or of cloche."""
+
     code = "guest-trapped"
 
 
 class MalformedOutput(GuestFault):
+    """The guest asked for something that is not in the grammar."""
+
     code = "malformed-output"
 
 
 class OutputTooLarge(GuestFault):
+    """The code asked for more in one event than a guest can say."""
+
     code = "output-too-large"
 
 
@@ -290,6 +310,8 @@ _LOOK_AT_IT = "run 'cloche verify' and 'cloche replay' on it; its history is kep
 
 
 class HistoryError(ClocheError):
+    """The records of a run are not as they must be."""
+
     code = "history"
     what_to_do = _LOOK_AT_IT
 
@@ -313,6 +335,8 @@ class CheckpointRejected(HistoryError):
 
 
 class StoreError(ClocheError):
+    """The store did not do what it was asked for."""
+
     code = "store"
 
 
@@ -343,11 +367,15 @@ class LeaseLost(StoreError):
 
 
 class StoreUnavailable(StoreError):
+    """Nothing was written; trying again may work."""
+
     code = "store-unavailable"
     retryable = True
 
 
 class StoreFull(StoreUnavailable):
+    """The disk is full; runs go on when there is room."""
+
     code = "store-full"
 
 
@@ -359,6 +387,8 @@ class StoreFailed(StoreError):
 
 
 class ForeignStore(StoreError):
+    """The file is not a cloche store, or of a newer version."""
+
     code = "foreign-store"
 
 
@@ -370,6 +400,8 @@ class StoreRefused(StoreError):
 
 
 class DamagedStore(StoreError):
+    """The file is a cloche store that can no longer be read."""
+
     code = "damaged-store"
     what_to_do = _LOOK_AT_IT
 

@@ -410,9 +410,18 @@ class Simulation:
                 raise Broken(f"{row.key.run} ended as {row.status}: {result.error}")
             if row.status == "success" and result.result != expected:
                 raise Broken(f"{row.key.run} gave {result.result}, and should give {expected}")
+            if row.status == "failed":
+                self._prove_undone(row, self._flow(run).undone)
             await self._prove_replay(row)
         for finding in await self._disk.store.audit():
             raise Broken(f"{finding.run}, record {finding.seq}: {finding.problem}")
+
+    def _prove_undone(self, row: RunRow, undone: tuple[str, ...]) -> None:
+        """What undoes a step is done once, after all that was to be done, in its order."""
+        ended = [one.path for one in self._disk.book.records[row.key] if one.kind is Kind.STEP_COMPLETED]
+        found = tuple(path for path in ended if path is not None and path.startswith("undo:"))
+        if found != undone:
+            raise Broken(f"{row.key.run} has undone {found}, and should have undone {undone}")
 
     async def _prove_replay(self, row: RunRow) -> None:
         try:
@@ -424,7 +433,8 @@ class Simulation:
 
     def _asking(self, run: int) -> RunKey:
         """Which run has the step that asks: the flow's own, or its child."""
-        return derived_key(_key(run), CHILD, CallId(1)) if self._flow(run).is_parent else _key(run)
+        flow = self._flow(run)
+        return derived_key(_key(run), CHILD, flow.child or CallId(1)) if flow.is_parent else _key(run)
 
     def _flow(self, run: int) -> Flow:
         return self._flows[0][self._scenario.flows[run]]

@@ -18,7 +18,16 @@ from cloche import (
     StepContext,
     Workflow,
     create_step,
+    create_task,
     create_workflow,
+    gather,
+    race,
+    scope,
+    set_deadline,
+    set_tags,
+    sleep,
+    start_child,
+    workflow,
 )
 from cloche.engines import Cell, Code
 from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
@@ -35,7 +44,8 @@ ANSWER = 7  # what the step "ask" is resumed with
 class Flow:
     """A workflow and its result by its input; None: it fails. `events` come under the name "go", in order.
 
-    `may_be_late`: it fails where the deadline for its event is over before. `is_parent`: it waits for a child, call 1.
+    `may_be_late`: it fails where the deadline for its event is over before. `is_parent`: it waits for a child, call 1, or the
+    one that has the id `child`. `undone`: which steps undo what was done, in order, where it fails.
     """
 
     @property
@@ -47,6 +57,8 @@ class Flow:
     events: tuple[Any, ...] = ()
     may_be_late: bool = False
     is_parent: bool = False
+    child: str = ""
+    undone: tuple[str, ...] = ()
 
 
 class Steps:
@@ -98,7 +110,7 @@ def _new(id: str, **options: Any) -> Any:
 
 
 def flows(steps: Steps) -> list[Flow]:
-    a, b, c = steps.adds("a", 1), steps.adds("b", 10), steps.adds("c", 100)
+    a, b, c, refuses = steps.adds("a", 1), steps.adds("b", 10), steps.adds("c", 100), steps.refuses()
     return [
         Flow(_new("row").then(a).then(b).then(c).commit(), lambda v: {"v": v + 111}),
         Flow(_new("naps").then(a).sleep(1.5).then(b).sleep(BRINK).then(c).commit(), lambda v: {"v": v + 111}),
@@ -115,7 +127,7 @@ def flows(steps: Steps) -> list[Flow]:
             events=({"v": 7},),
             may_be_late=True,
         ),
-        Flow(_new("bad").then(a).then(steps.refuses()).commit(), lambda v: None),
+        Flow(_new("bad").then(a).then(refuses).commit(), lambda v: None),
         Flow(_parent_of("asks"), lambda v: {"v": v + 11 + ANSWER}, is_parent=True),
         Flow(_parent_of("naps"), lambda v: {"v": v + 111}, is_parent=True),
         Flow(_gives_up("asks"), lambda v: {"v": 0}),
@@ -125,7 +137,54 @@ def flows(steps: Steps) -> list[Flow]:
             _new("alone", concurrency=Concurrency("alone", 1)).then(a).sleep(1.5).then(b).commit(),
             lambda v: {"v": v + 11},
         ),
+        *_that_say_more(steps, a, b, c, refuses),
     ]
+
+
+def _that_say_more(steps: Steps, a: Step, b: Step, c: Step, refuses: Step) -> list[Flow]:
+    return [
+        Flow(_in_words(a, b, c), lambda v: {"v": v + 133}),
+        Flow(_names_a_child(a), lambda v: {"v": v + 12 + ANSWER}, is_parent=True, child="kid"),
+        Flow(_gives_up("asks", named="kid"), lambda v: {"v": 0}),
+        Flow(
+            _new("undoes")
+            .then(a, compensate=steps.adds("undo a", 0))
+            .then(b, compensate=steps.adds("undo b", 0))
+            .then(refuses)
+            .commit(),
+            lambda v: None,
+            undone=("undo:b", "undo:a"),
+        ),
+    ]
+
+
+RETRIED = RetryConfig(attempts=RETRIES, delay_s=0.5)
+
+
+def _in_words(a: Step, b: Step, c: Step) -> Workflow:
+    @workflow(id="in words", retry_config=RETRIED)
+    async def in_words(data: dict[str, int]) -> dict[str, int]:
+        set_deadline(days=30_000)  # a clock that is set may be years ahead
+        set_tags(flow="words")
+        early = create_task(c(data))
+        with scope("race"):
+            _, won = await race(work=b(data), patience=sleep(days=20_000))
+        both = await gather(a(won), a(won), settle=True)
+        late = create_task(sleep(days=20_000))
+        late.cancel()
+        ended = await early
+        return {"v": ended["v"] + sum(one.value["v"] - data["v"] for one in both) + 11}
+
+    return in_words
+
+
+def _names_a_child(a: Step) -> Workflow:
+    @workflow(id="names a child", retry_config=RETRIED)
+    async def names_a_child(data: dict[str, int]) -> dict[str, int]:
+        done: dict[str, int] = await a(await start_child("asks", data, id="kid"))
+        return done
+
+    return names_a_child
 
 
 class Engine(DirectEngine):
@@ -146,14 +205,15 @@ def _parent_of(child: str) -> Code:
     return Code(f"parent of {child}", ENGINE.guest()[0], source, {}, "", owner=DEFAULT_TENANT)
 
 
-def _gives_up(child: str) -> Code:
+def _gives_up(child: str, named: str = "") -> Code:
     """As `_parent_of`, for a child that nobody answers: it is left behind, and has to end all the same."""
+    id = f", {{ id: '{named}' }}" if named else ""
     source = (
         "export default async function workflow(input) {\n"
-        f"  await Promise.race([cloche.child('child', '{child}', input), cloche.sleep('nap', 1500)]);\n"
+        f"  await Promise.race([cloche.child('child', '{child}', input{id}), cloche.sleep('nap', 1500)]);\n"
         "  return {v: 0};\n}"
     )
-    return Code(f"gives up {child}", ENGINE.guest()[0], source, {}, "", owner=DEFAULT_TENANT)
+    return Code(f"gives up {child} {named}".strip(), ENGINE.guest()[0], source, {}, "", owner=DEFAULT_TENANT)
 
 
 async def deploy(store: Store, code: Code) -> None:

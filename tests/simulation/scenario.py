@@ -10,6 +10,7 @@ WORKERS = 2
 FLOWS = range(7)
 PARENTS = range(7, 10)  # the flows that wait for a child
 LIMITED = range(10, 13)  # those that share limits
+WORDS = range(13, 17)  # those that say more: tasks, races by name, ids of children, compensation
 
 
 @dataclass(frozen=True, slots=True)

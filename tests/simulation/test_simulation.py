@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.guests import needs_python
 
 from simulation.checking import caught, failure, tried
 from simulation.disk import Broken
 from simulation.engine import simulate
 from simulation.mutations import MUTATIONS
-from simulation.scenario import LIMITED, PARENTS, Action, Scenario, generated, shrunk
+from simulation.scenario import LIMITED, PARENTS, WORDS, Action, Scenario, generated, shrunk
 
 SEEDS = 100
 SEEDS_OF_PARENTS = 30
 SEEDS_OF_LIMITS = 60
+SEEDS_OF_WORDS = 40
 SEEDS_PER_MUTATION = 200
 
 FOUND = {
@@ -67,6 +69,12 @@ def test_no_promise_to_those_who_wait_for_children_is_broken() -> None:
 def test_no_promise_to_those_who_share_limits_is_broken() -> None:
     outcomes = [simulate(generated(seed, LIMITED)) for seed in range(SEEDS_OF_LIMITS)]
     assert sum(outcome.crashes for outcome in outcomes) > 3 * SEEDS_OF_LIMITS
+
+
+def test_no_promise_to_those_who_say_more_is_broken() -> None:
+    needs_python()
+    outcomes = [simulate(generated(seed, WORDS)) for seed in range(SEEDS_OF_WORDS)]
+    assert sum(outcome.crashes for outcome in outcomes) > 3 * SEEDS_OF_WORDS
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -40,8 +40,18 @@ class ChildIds:
 
     def call_of(self, child: Child) -> CallId | None:
         """The call that waits for this child, the first of several that have given its id; None: none does."""
-        calls = [CallId(child)] if isinstance(child, int) else [call for call, id in self.named.items() if id == child]
-        return min((call for call in calls if call in self._run.machine.open), default=None)
+        open = self._run.machine.open
+        if isinstance(child, int):
+            return CallId(child) if child in open else None
+        if (found := self._first_of(child)) is None:  # the run may be here since just now, and follow none of them yet
+            for call in open.children():
+                self.know(open.start_of_child(call))
+            found = self._first_of(child)
+        return found
+
+    def _first_of(self, id: str) -> CallId | None:
+        calls = (call for call, one in self.named.items() if one == id and call in self._run.machine.open)
+        return min(calls, default=None)
 
     def is_given_twice(self, call: CallId) -> bool:
         """Whether an earlier call that is open has given the same id, so that the child is that one's."""

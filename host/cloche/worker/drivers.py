@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cloche.errors import ClocheError, StoreError
 from cloche.history import RunKey
 from cloche.history.ids import Child, parent_of
-from cloche.history.resting import row_at_rest
+from cloche.history.resting import row_at_rest, waits_for_child
 from cloche.run.driver import RunDriver
 from cloche.status import RunStatus
 from cloche.store import Lease, Store
@@ -181,8 +181,8 @@ class Drivers:
 
     def child_ended(self, parent: RunKey, child: Child) -> None:
         driver = self._drivers.get(parent)
-        # Else it follows the child itself; whether one with an id is waited for, the request that it has left will show.
-        if driver is None or driver.leaving is not None or child not in driver.machine.open:
+        # Else it follows the child itself.
+        if driver is None or driver.leaving is not None or not waits_for_child(driver.machine, child):
             self._on_child()
 
     def look_for_requests(self) -> None:

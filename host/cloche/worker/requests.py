@@ -193,7 +193,9 @@ class Requests:
 
     async def is_waiting(self, driver: RunDriver, request: int) -> bool:
         """Whether a request still waits, now that this worker owns its run: one that had it before may have accepted it."""
-        return not driver.inputs.accepts(request) and await self._services.store.is_waiting(request)
+        if driver.inputs.accepts(request) or not await self._services.store.is_waiting(request):
+            return False
+        return not driver.inputs.accepts(request)  # it may have come to it while the store was asked
 
     def _resumed(self, driver: RunDriver, asked: dict[str, Any], graph: Graph | None) -> Sequence[Input]:
         now, data, per_step = self._services.world.now(), asked.pop("data"), asked.pop("per_step", False)

@@ -44,3 +44,11 @@ def test_every_error_is_importable_from_cloche() -> None:
     raised = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, cloche.ClocheError)]
     assert len(raised) > 40
     assert [one.__name__ for one in raised if getattr(cloche, one.__name__, None) is not one] == []
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    """Aliases of types have no text of their own."""
+    silent = [
+        name for name in vars(cloche)["__all__"] if not (getattr(getattr(cloche, name), "__doc__", None) or "").strip()
+    ]
+    assert silent == []
