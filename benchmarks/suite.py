@@ -52,7 +52,10 @@ SUITE = {
     "http-streams": ("serving", "what a stream of server-sent events takes, while 10,000 are open"),
     "http-first-answer": ("serving", "`cloche serve` from nothing to its first answer"),
     "remote": ("remote", "a remote step beside one of the process, and what idle remote workers ask of PostgreSQL"),
-    "dashboard": ("dashboard", "the page of a long run in Chromium: first paint and data, redraw, memory, frames while it moves"),
+    "dashboard": (
+        "dashboard",
+        "the page of a long run in Chromium: first paint and data, redraw, memory, frames while it moves",
+    ),
     "help": ("startup", "`cloche --help`"),
 }
 
