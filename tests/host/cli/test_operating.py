@@ -61,7 +61,7 @@ def test_a_run_is_retried_and_the_new_id_is_printed(failed: str) -> None:
     ran = cloche("retry", "f1", "--store", failed)
     assert (ran.code, ran.out.split(";")[0]) == (0, "f1 › r1 goes on from f1")
     again = cloche("retry", "f1", "--store", failed, "--json").json()
-    assert again == {"run_id": "f1\x1fr1", "retry_of": "f1", "status": "pending"}
+    assert again == {"run_id": "f1\x1fr1", "shown_id": "f1 › r1", "retry_of": "f1", "status": "pending"}
     assert cloche("worker", f"{FLOWS}:failing", "--once", "--store", failed).code in (0, 1)
     assert "goes on from f1\n" in cloche("show", "f1 › r1", "--store", failed).out
     assert "retried as f1 › r1\n" in cloche("show", "f1", "--store", failed).out
