@@ -25,7 +25,7 @@ from cloche.tenancy import Policy
 from cloche.testing import StandStill, TestApp, VirtualTime
 from cloche.testing.clock import VirtualWorld
 from simulation.disk import Broken, Connection, Disk, Way
-from simulation.flows import ANSWER, ENGINE, Flow, Steps, deploy, flows
+from simulation.flows import ANSWER, ENGINE, Flow, Steps, deploy, flows, undone
 from simulation.scenario import WORKERS, Action, Scenario
 
 LEASE_TTL_S = 4.0
@@ -410,18 +410,12 @@ class Simulation:
                 raise Broken(f"{row.key.run} ended as {row.status}: {result.error}")
             if row.status == "success" and result.result != expected:
                 raise Broken(f"{row.key.run} gave {result.result}, and should give {expected}")
-            if row.status == "failed":
-                self._prove_undone(row, self._flow(run).undone)
+            found = undone(self._disk.book.records[row.key])
+            if row.status == "failed" and found != self._flow(run).undone:
+                raise Broken(f"{row.key.run} has undone {found}, and should have undone {self._flow(run).undone}")
             await self._prove_replay(row)
         for finding in await self._disk.store.audit():
             raise Broken(f"{finding.run}, record {finding.seq}: {finding.problem}")
-
-    def _prove_undone(self, row: RunRow, undone: tuple[str, ...]) -> None:
-        """What undoes a step is done once, after all that was to be done, in its order."""
-        ended = [one.path for one in self._disk.book.records[row.key] if one.kind is Kind.STEP_COMPLETED]
-        found = tuple(path for path in ended if path is not None and path.startswith("undo:"))
-        if found != undone:
-            raise Broken(f"{row.key.run} has undone {found}, and should have undone {undone}")
 
     async def _prove_replay(self, row: RunRow) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from cloche import (
     workflow,
 )
 from cloche.engines import Cell, Code
-from cloche.history import DEFAULT_TENANT, TenantId, TimeMs
+from cloche.history import DEFAULT_TENANT, Kind, Record, TenantId, TimeMs
 from cloche.history.limits import Limits
 from cloche.run.driver import PARK_AFTER_MS
 from cloche.store import Store, Version, blob_digest
@@ -59,6 +59,12 @@ class Flow:
     is_parent: bool = False
     child: str = ""
     undone: tuple[str, ...] = ()
+
+
+def undone(records: Sequence[Record]) -> tuple[str, ...]:
+    """What has undone a step, as often as it was done, in its order."""
+    ended = (one.path for one in records if one.kind is Kind.STEP_COMPLETED)
+    return tuple(path for path in ended if path is not None and path.startswith("undo:"))
 
 
 class Steps:

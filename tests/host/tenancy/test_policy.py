@@ -406,9 +406,3 @@ def test_a_policy_is_frozen_strict_and_refuses_what_it_does_not_know() -> None:
     narrow = Policy(timers=3, steps=(Grant(step="a", arguments={"b": (1,)}),), memory_bytes=1 << 25)
     assert Policy.of(narrow.limits().to_data(), narrow.pinned()) == narrow
     assert Policy().pinned() == {}
-
-
-def test_a_misspelt_bound_says_which_one_is_meant() -> None:
-    misspelt: dict[str, Any] = {"max_children": 3}
-    with pytest.raises(ValidationError, match="Policy has no max_children: did you mean children"):
-        Policy(**misspelt)
