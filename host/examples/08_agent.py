@@ -1,20 +1,17 @@
 """An agent loop: turns of a model, tools side by side, output while it works, a person who is asked, and a budget."""
 
 import asyncio
-from typing import Any
 
-from cloche import Cloche, Kind, Policy, StepContext, gather, step, workflow
+from cloche import Cloche, Kind, Policy, StepContext, create_step, gather, step, workflow
 
 
 @step(retries=3)
-def ask_model(turn: int, heard: list[int], ctx: StepContext) -> dict[str, Any]:  # a script stands in for a model
+def ask_model(turn: int, heard: list[int], ctx: StepContext) -> tuple[list[str], str]:  # a script stands in for a model
     ctx.writer.write(f"turn {turn}: I heard {sum(heard)}")
-    return {"tools": ["tea", "coffee", "milk"][: turn % 3 + 1], "asks": "Go on?" if turn == 25 else None}
+    return ["tea", "coffee", "milk"][: turn % 3 + 1], "Go on?" if turn == 25 else ""
 
 
-@step
-def look_up(name: str) -> int:
-    return len(name)
+look_up = create_step(id="look_up", execute=len)
 
 
 @step
@@ -23,12 +20,12 @@ def approve(question: str, ctx: StepContext) -> bool:
 
 
 @workflow(id="agent")
-async def agent(turns: int) -> dict[str, Any]:
+async def agent(turns: int) -> dict[str, object]:
     heard: list[int] = []
     for turn in range(turns):
-        answer = await ask_model(turn, heard)
-        heard = await gather(*[look_up(name) for name in answer["tools"]], limit=2)
-        if answer["asks"] and not await approve(answer["asks"]):
+        tools, question = await ask_model(turn, heard)
+        heard = await gather(*[look_up(name) for name in tools], limit=2)
+        if question and not await approve(question):
             return {"turns": turn}
     return {"turns": turns, "heard": heard}
 
