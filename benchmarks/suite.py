@@ -54,7 +54,7 @@ SUITE = {
     "remote": ("remote", "a remote step beside one of the process, and what idle remote workers ask of PostgreSQL"),
     "dashboard": (
         "dashboard",
-        "the page of a long run in Chromium: first paint and data, redraw, memory, frames while it moves",
+        "the page of a long run in Chromium: first paint, redraw, memory, frames while it moves",
     ),
     "help": ("startup", "`cloche --help`"),
 }
