@@ -46,8 +46,11 @@ from cloche import create_workflow
 workflow = create_workflow(id="waits").wait_for_event("never").commit()
 """
 # Starts a run for each line that it reads; says how many µs that took, and the id.
+ROOT = Path(__file__).parents[1]
 ASKS = """
 import sys
+
+sys.path.insert(0, sys.argv[2])
 from benchmarks.serving import Line, timed_start
 
 line = Line(int(sys.argv[1]))
@@ -192,7 +195,7 @@ async def _starts(folder: Path, count: int) -> tuple[float, float]:
         server = Server("127.0.0.1", 0)
         serving = asyncio.create_task(server.run(http.app(app, auth=http.local, requests_per_s=1e6, burst=10**6)))
         asking = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", ASKS, str(server.port), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            sys.executable, "-c", ASKS, str(server.port), str(ROOT), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert asking.stdin is not None
         assert asking.stdout is not None
