@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Awaitable, Callable
@@ -47,7 +48,7 @@ def scene_on(app: Any, journal: Journal, file: Path = Path()) -> Scene:
 
 
 def told(name: str, why: Why) -> str:
-    """As the table has it."""
+    """As the table has it: without digests, which change with the guest."""
     lines = [f"{name}", f"  {why.kind}: {why.sentence}"]
     if why.step is not None:
         attempt = f", attempt {why.attempt} of {why.attempts_max or '?'}" if why.attempt else ""
@@ -62,7 +63,7 @@ def told(name: str, why: Why) -> str:
         lines.append(f"  * {one.description}")
         lines += [f"      {line}" for line in (one.command, one.call) if line]
         lines += [f"      {one.method} {one.href}"] if one.method else []
-    return "\n".join(lines)
+    return re.sub(r"@[0-9a-f]{16}", "@…", "\n".join(lines))
 
 
 def table() -> dict[str, str]:
