@@ -94,11 +94,11 @@ class Files:
     def entry(self, path: str) -> SourceFile:
         """
         Raises:
-            UsageError: there is no such file.
+            UsageError: there is no such file, or it cannot be read.
         """
         text = self.text(path)
         if text is None:
-            raise UsageError(f"there is no file {path}")
+            raise UsageError(f"there is no file {path}, or it is no UTF-8, or it has more than {FILE_BYTES_MAX:,} bytes")
         return SourceFile(path, text, _id(path))
 
     def __call__(self, importer: str, name: str, /) -> SourceFile | Missing:
