@@ -98,7 +98,9 @@ class Files:
         """
         text = self.text(path)
         if text is None:
-            raise UsageError(f"there is no file {path}, or it is no UTF-8, or it has more than {FILE_BYTES_MAX:,} bytes")
+            raise UsageError(
+                f"there is no file {path}, or it is no UTF-8, or it has more than {FILE_BYTES_MAX:,} bytes"
+            )
         return SourceFile(path, text, _id(path))
 
     def __call__(self, importer: str, name: str, /) -> SourceFile | Missing:
