@@ -32,7 +32,7 @@ NOT_IN_NAMES = re.compile(
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 # What was refused at first. The rest was allowed once, so stores may hold runs, steps and events that are named with it.
-_NEVER_ALLOWED = re.compile(
+NEVER_IN_NAMES = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
@@ -105,7 +105,7 @@ def _as_once(text: str) -> str:
     """`text` as a name of today, where it was a name once."""
     if text.isascii() or text != text.strip():
         return text
-    return NOT_IN_NAMES.sub(lambda found: found[0] if _NEVER_ALLOWED.match(found[0]) else "_", text)
+    return NOT_IN_NAMES.sub(lambda found: found[0] if NEVER_IN_NAMES.match(found[0]) else "_", text)
 
 
 def event_name(text: object) -> str:

@@ -22,8 +22,8 @@ from cloche.http.models import HookTaken
 from cloche.http.moving import Key
 from cloche.http.principals import PRINCIPAL, Principal, Role
 from cloche.http.problems import Refused
-from cloche.http.service import ALL_TENANTS, ROLE, Id, service_of, tenant_of
-from cloche.operations import webhooks
+from cloche.http.service import ALL_TENANTS, ROLE, NewId, service_of, tenant_of
+from cloche.operations import names, webhooks
 from cloche.operations.forms import from_cbor
 from cloche.operations.signatures import BadSignature, checked_id
 
@@ -45,9 +45,16 @@ _ANY: dict[str, Any] = {"content": {kind: {"schema": {}} for kind in (JSON, CBOR
 )
 async def take_webhook(
     request: Request,
-    token: Id,
-    tenant: Annotated[str | None, Query(min_length=1, max_length=200, description="Whose hook is meant.")] = None,
-    cloche_tenant: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+    token: NewId,
+    tenant: Annotated[
+        str | None,
+        Query(
+            min_length=1, max_length=200, description="Whose hook is meant.", json_schema_extra={"pattern": names.KNOWN}
+        ),
+    ] = None,
+    cloche_tenant: Annotated[
+        str | None, Header(min_length=1, max_length=200, json_schema_extra={"pattern": names.HEADER})
+    ] = None,
     idempotency_key: Key = None,
     webhook_id: Annotated[str | None, Header(description="The same id again is the same webhook.")] = None,
 ) -> Response:

@@ -11,7 +11,7 @@ from cloche.http.bodies import answer, body_of
 from cloche.http.models_of_many import BulkBody, BulkOut
 from cloche.http.principals import Role
 from cloche.http.problems import Refused
-from cloche.http.service import Tenant, needs, principal_of
+from cloche.http.service import Tenant, judged, needs, principal_of
 
 router = APIRouter()
 _OF_ADMINS = ("delete", "upgrade")
@@ -34,5 +34,6 @@ async def do_to_many(request: Request, runs: Tenant) -> Response:
     where: Any = body.where.model_dump(exclude_none=True)
     place: dict[str, Any] = {"bulk_id": body.bulk_id, "after": body.after, "most": body.most}
     more = {} if body.dry_run else place
-    report = await runs.bulk(body.action, dry_run=body.dry_run, by=principal.id, where=where, **options, **more)
+    doing = runs.bulk(body.action, dry_run=body.dry_run, by=principal.id, where=where, **options, **more)
+    report = await (judged(doing, 409) if body.action == "upgrade" else doing)
     return answer(request, report.to_data())

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from cloche.http.scalars import NewRunId, Whole
+from cloche.http.rules import BASE64, DEADLINE, DEPLOYED, LABEL, PAYLOAD_OR_ERROR, RETRIED, SECONDS_MAX, SECONDS_MIN
+from cloche.http.scalars import NewRunId, Tags, Whole
 from cloche.status import RunStatus
 
 RunId = str
@@ -33,9 +34,11 @@ class StartBody(Given):
     initial_state: dict[str, Any] | None = None
     request_context: dict[str, Any] | None = None
     per_step: bool = Field(False, strict=True, description="Run one entry of the graph, and pause.")
-    tags: dict[str, str] | None = Field(None, description="Names and values by which the run is found.")
-    deadline: float | str | None = Field(
-        None, description="By when it must have ended: seconds from now, `8 hours`, or an RFC 3339 instant."
+    tags: Tags | None = Field(None, description="Names and values by which the run is found.")
+    deadline: Annotated[float, Field(strict=True, ge=SECONDS_MIN, le=SECONDS_MAX)] | str | None = Field(
+        None,
+        json_schema_extra={"anyOf": DEADLINE},
+        description="By when it must have ended: seconds from now, `8 hours`, or an RFC 3339 instant.",
     )
 
 
@@ -44,9 +47,9 @@ class ResumeBody(Given):
     schema asks for nothing."""
 
     data: Any = None
-    step: str | None = None
-    label: str | None = None
-    foreach_index: Whole | None = Field(None, ge=0)
+    step: str | None = Field(None, max_length=2_000)
+    label: str | None = Field(None, max_length=2_000)
+    foreach_index: Whole | None = Field(None, ge=0, le=2**53)
 
 
 class FailureBody(Given):
@@ -60,6 +63,8 @@ class FailureBody(Given):
 class EventBody(Given):
     """An event for a run that waits for it, or will; or what the wait fails with in its place."""
 
+    model_config = ConfigDict(json_schema_extra=PAYLOAD_OR_ERROR)
+
     payload: Any = None
     error: FailureBody | None = None
     heartbeat: bool = Field(False, strict=True, description="Nothing but that whoever is to send it is still at it.")
@@ -72,7 +77,9 @@ class HookTaken(Shown):
 
 
 class RetryBody(Given):
-    """How a run that failed goes on in a new one."""
+    """How a run that failed goes on in a new one: under other code all of it, or from a step."""
+
+    model_config = ConfigDict(json_schema_extra=RETRIED)
 
     onto: str | None = Field(None, description="The workflow, or version, under whose code it goes on.")
     from_step: str | None = None
@@ -93,11 +100,13 @@ def _decoded(text: Any) -> bytes:
 class BytesBody(Given):
     """A file that is no text."""
 
-    base64: Annotated[bytes, BeforeValidator(_decoded)]
+    base64: Annotated[bytes, BeforeValidator(_decoded), BASE64]
 
 
 class DeployBody(Given):
     """Code: a graph, or with `language` a source, or the files of a workflow in Python or TypeScript."""
+
+    model_config = ConfigDict(json_schema_extra=DEPLOYED)
 
     graph: dict[str, Any] | None = None
     source: str | None = None
@@ -403,9 +412,9 @@ class TokenBody(Given):
     """A token that is to be made, of the tenant that the request is about, or of all of them."""
 
     role: Literal["worker", "viewer", "operator", "admin"] = "viewer"
-    label: str = Field("", max_length=200)
+    label: str = Field("", max_length=200, json_schema_extra={"pattern": LABEL})
     lasts_s: float | None = Field(
-        None, gt=0, lt=1e10, description="For how long it is valid; null: until it is revoked."
+        None, strict=True, gt=0, lt=1e10, description="For how long it is valid; null: until it is revoked."
     )
     all_tenants: bool = Field(False, strict=True)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from cloche.http.models import Given, RunId, RunOut, Shown
-from cloche.http.scalars import Instant
+from cloche.http.rules import BULK
+from cloche.http.scalars import Instant, Tags, Whole
 from cloche.status import RunStatus
 
 
@@ -41,16 +42,17 @@ class WhereBody(Given):
     version: Annotated[str, Field(max_length=200)] | None = None
     since: Instant | None = None
     until: Instant | None = None
-    age: Annotated[float, Field(ge=0, le=1e10)] | None = None
+    age: Annotated[float, Field(strict=True, ge=0, le=1e10)] | None = None
     error: Annotated[str, Field(max_length=200)] | None = None
     step: Annotated[str, Field(max_length=200)] | None = None
-    tags: dict[str, str] | None = None
+    tags: Tags | None = None
 
 
 class BulkBody(Given):
     """`action` is done to a page of the runs, of which `most` are looked at; `after` is `next` of the answer before, and
     `bulk_id` that of the first: the same again gives nothing twice."""
 
+    model_config = ConfigDict(json_schema_extra=BULK)
     action: Literal["cancel", "retry", "resume", "event", "upgrade", "delete"]
     where: WhereBody
     text: Annotated[str, Field(max_length=200)] | None = None
@@ -58,11 +60,11 @@ class BulkBody(Given):
     event: Annotated[str, Field(max_length=200)] | None = None
     step: Annotated[str, Field(max_length=200)] | None = None
     onto: Annotated[str, Field(max_length=200)] | None = None
-    even_at_most_once: bool = False
-    dry_run: bool = False
+    even_at_most_once: bool = Field(False, strict=True)
+    dry_run: bool = Field(False, strict=True)
     bulk_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     after: Annotated[str, Field(pattern="^[0-9]{1,18}$")] | None = None
-    most: Annotated[int, Field(ge=1, le=1000)] = 200
+    most: Whole = Field(200, ge=1, le=1000)
 
 
 class BulkFailed(Shown):

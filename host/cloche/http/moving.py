@@ -26,9 +26,10 @@ from cloche.http.models import (
 )
 from cloche.http.principals import Role
 from cloche.http.runs import run_of
-from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
+from cloche.http.service import Id, NewId, Tenant, found, judged, needs, principal_of, service_of
 from cloche.http.shown import view_data
 from cloche.http.waiting import is_at_rest, until_accepted, view_at_rest
+from cloche.operations import names
 from cloche.operations.view import row_there
 from cloche.status import RunStatus
 from cloche.telemetry.starter import tags_with_starter
@@ -38,6 +39,16 @@ Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key", description="The same key again is the same request.", min_length=1, max_length=200
+    ),
+]
+NamedKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="The same key again is the same request.",
+        min_length=1,
+        max_length=200,
+        json_schema_extra={"pattern": names.KEY},
     ),
 ]
 
@@ -129,7 +140,7 @@ def _location(request: Request, run_id: str) -> str:
     responses={200: {"model": Resumed, "description": "It was accepted before, under this key."}},
     **needs(Role.OPERATOR, body=ResumeBody),
 )
-async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key: Key = None) -> Response:
+async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key: NamedKey = None) -> Response:
     """Give a suspended step the data it waits for; durable when this answers, and a worker gives it to the run.
 
     With `Prefer: wait=SECONDS` and an `Idempotency-Key` this answers when a worker has accepted it, or with what it was
@@ -159,7 +170,9 @@ async def resume_run(request: Request, runs: Tenant, run_id: Id, idempotency_key
     responses={200: {"model": EventSent, "description": "It was delivered before, under this key."}},
     **needs(Role.OPERATOR, body=EventBody),
 )
-async def send_event(request: Request, runs: Tenant, run_id: Id, name: Id, idempotency_key: Key = None) -> Response:
+async def send_event(
+    request: Request, runs: Tenant, run_id: Id, name: NewId, idempotency_key: NamedKey = None
+) -> Response:
     """Send an event to a run that waits for it, or will; durable when this answers. `Prefer: wait` is as with `resume`."""
     await run_of(runs, run_id)
     body = await body_of(request, EventBody)
@@ -195,6 +208,6 @@ async def retry_run(request: Request, runs: Tenant, run_id: Id) -> Response:
     await run_of(runs, run_id)
     body = await body_of(request, RetryBody)
     options = {name: getattr(body, name) for name in RetryBody.model_fields}
-    run: Run = await runs.retry(run_id, by=principal_of(request).id, **options)
+    run: Run = await judged(runs.retry(run_id, by=principal_of(request).id, **options), 409)
     started = {"id": run.id, "status": str(await run.status())}
     return answer(request, started, 201, headers={"Location": _location(request, run.id)})

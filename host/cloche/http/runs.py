@@ -33,6 +33,7 @@ from cloche.http.scalars import Instant
 from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
 from cloche.http.shown import Bodies, body_data, record_out
 from cloche.http.waiting import is_at_rest, view_at_rest
+from cloche.operations import names
 from cloche.operations.forms import stored, to_json
 from cloche.operations.start_requests import NotBegun
 from cloche.operations.timing import TOP_RUNS_MAX
@@ -63,13 +64,13 @@ async def list_runs(
     error: Annotated[str | None, Query(max_length=200, description="Failed with an error of this name.")] = None,
     step: Annotated[str | None, Query(max_length=200, description="Failed at this step.")] = None,
     tag: Annotated[
-        list[Annotated[str, Query(pattern="^[^=]{1,200}=.{1,200}$")]] | None,
+        list[Annotated[str, Query(pattern="^[^=]{1,200}=.{1,200}$", json_schema_extra={"pattern": names.TAG})]] | None,
         Query(max_length=32, description="NAME=VALUE; each of them."),
     ] = None,
     text: Annotated[str | None, Query(max_length=200, description="In input, result or error.")] = None,
     limit: Limit = 100,
     cursor: Annotated[
-        str | None, Query(pattern="^[.]?[A-Za-z0-9_-]*$", description="`next` of the page before.")
+        str | None, Query(pattern="^(?:[.][0-9]{1,18}|[A-Za-z0-9_-]*)$", description="`next` of the page before.")
     ] = None,
 ) -> Response:
     """Runs, newest first; with the first page, in `not_begun`, those that no worker has begun.

@@ -11,7 +11,7 @@ from cloche.http.bodies import answer, body_of
 from cloche.http.models import NothingBody, Started
 from cloche.http.principals import Role
 from cloche.http.schedule_models import FiringList, ScheduleBody, ScheduleList, ScheduleOut
-from cloche.http.service import Id, Tenant, needs, principal_of
+from cloche.http.service import Id, NewId, Tenant, judged, needs, principal_of
 
 router = APIRouter()
 
@@ -42,11 +42,12 @@ async def list_firings(
 
 
 @router.put("/schedules/{schedule_id}", response_model=ScheduleOut, **needs(Role.OPERATOR, body=ScheduleBody))
-async def put_schedule(request: Request, runs: Tenant, schedule_id: Id) -> Response:
+async def put_schedule(request: Request, runs: Tenant, schedule_id: NewId) -> Response:
     """Make a schedule, or change it. The same again changes nothing."""
     given: dict[str, Any] = dict(await body_of(request, ScheduleBody))
     by = principal_of(request).id
-    return answer(request, (await runs.schedules.put(schedule_id, given.pop("workflow"), **given, by=by)).to_data())
+    put = await judged(runs.schedules.put(schedule_id, given.pop("workflow"), **given, by=by), 422)
+    return answer(request, put.to_data())
 
 
 @router.delete("/schedules/{schedule_id}", status_code=204, response_model=None, **needs(Role.OPERATOR))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Request
 from pydantic import AfterValidator, BaseModel
@@ -18,12 +18,14 @@ from cloche.http.moves import Moves
 from cloche.http.polls import Polls
 from cloche.http.principals import PRINCIPAL, SERVICE, SLASH, Auth, Principal, Role
 from cloche.http.problems import Refused
+from cloche.operations import names
 
 if TYPE_CHECKING:
     from cloche.http.rates import Rates
     from cloche.operations.remote_steps import AttemptTokens
     from cloche.telemetry import Metrics
 
+T = TypeVar("T")
 # In the OpenAPI document: the least role that an endpoint needs, and whether it is for tokens of all tenants alone.
 ROLE, ALL_TENANTS = "x-cloche-role", "x-cloche-all-tenants"
 
@@ -101,7 +103,13 @@ def principal_of(request: Request) -> Principal:
 async def _tenant(
     request: Request,
     cloche_tenant: Annotated[
-        str | None, Header(description="Whose runs are meant, for tokens of all tenants.", min_length=1, max_length=200)
+        str | None,
+        Header(
+            description="Whose runs are meant, for tokens of all tenants.",
+            min_length=1,
+            max_length=200,
+            json_schema_extra={"pattern": names.HEADER},
+        ),
     ] = None,
 ) -> TenantRuns:
     """The runs that the request is about."""
@@ -133,6 +141,11 @@ def _whole(text: str) -> str:
 _NO_NAMES: dict[str, Any] = {"not": {"enum": list(NO_NAMES)}}
 _ID = Path(min_length=1, description="Percent-encoded, a `/` in it too.", json_schema_extra=_NO_NAMES)
 Id = Annotated[str, _ID, AfterValidator(_whole)]
+_NAME = Path(
+    min_length=1, description=_ID.description, json_schema_extra={"pattern": names.NAME, "maxLength": 200, **_NO_NAMES}
+)
+# What is made under this id, or sent: it has to be a name.
+NewId = Annotated[str, _NAME, AfterValidator(_whole)]
 
 
 async def found(asked: Callable[[], Awaitable[Any]], kind: str, id: str) -> Any:
@@ -149,6 +162,21 @@ async def found(asked: Callable[[], Awaitable[Any]], kind: str, id: str) -> Any:
         if type(error) is not UsageError:
             raise
         raise NotFound(f"there is no {kind} {id!r}", kind=kind, id=id) from None
+
+
+async def judged(asked: Awaitable[T], status: int) -> T:
+    """What `asked` gives. What a request that is well formed is refused with for how things stand is told as a conflict (409),
+    for what its texts say as their fault (422).
+
+    Raises:
+        Refused: with this status.
+    """
+    try:
+        return await asked
+    except UsageError as error:
+        if type(error) is not UsageError:
+            raise
+        raise Refused(status, error.code, error.message) from error
 
 
 def executes(client: Client) -> bool:

@@ -34,7 +34,9 @@ class PollBody(Given):
 
     steps: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(min_length=1, max_length=STEPS_MAX)
     most: Whole = Field(1, ge=1, le=MOST_MAX)
-    wait_s: float = Field(20.0, ge=0, le=3_600, description="The server may answer earlier: after 30 s at the latest.")
+    wait_s: float = Field(
+        20.0, strict=True, ge=0, le=3_600, description="The server may answer earlier: after 30 s at the latest."
+    )
     worker: str = Field("", max_length=200, description="A name for people.")
 
 
@@ -88,7 +90,7 @@ class LookBody(Given):
 
     stream: str | None = Field(None, max_length=500)
     run: str | None = Field(None, min_length=1, max_length=1_000)
-    after: int = Field(0, ge=0, lt=2**53, strict=True)
+    after: Whole = Field(0, ge=0, lt=2**53)
     signals: list[Annotated[str, Field(max_length=200)]] = Field(default_factory=list, max_length=1_000)
 
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from cloche.http.bodies import answer, body_of
 from cloche.http.models import Given, Shown
 from cloche.http.principals import Role
-from cloche.http.service import Id, Tenant, needs, principal_of, service_of
+from cloche.http.rules import WEBHOOK, WEBHOOK_NAME
+from cloche.http.service import Id, Tenant, judged, needs, principal_of, service_of
 from cloche.operations import webhooks
 from cloche.operations.forms import instant
 
 router = APIRouter()
+NewName = Annotated[str, Path(json_schema_extra={"pattern": WEBHOOK_NAME})]
 Stop = Literal["success", "failed", "canceled", "suspended", "waiting"]
 
 
 class WebhookBody(Given):
     """A webhook that is sent when runs stop (`out`), a receiver to which attempts of remote `steps` are pushed, or a webhook
     that is received, and signed in the form that is named."""
+
+    model_config = ConfigDict(json_schema_extra=WEBHOOK)
 
     form: Literal["out", "steps", "standard", "github", "stripe"] = "out"
     url: str = Field("", max_length=webhooks.URL_CHARS_MAX, description="Where it is sent; https.")
@@ -31,7 +35,9 @@ class WebhookBody(Given):
     steps: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
         None, max_length=webhooks.STEPS_MAX, description="Of a receiver: the ids of its remote steps."
     )
-    secret: str | None = Field(None, max_length=200, description="Null: the one that it has, or a new one.")
+    secret: str | None = Field(
+        None, min_length=1, max_length=200, description="Null: the one that it has, or a new one."
+    )
 
 
 class WebhookOut(Shown):
@@ -79,12 +85,17 @@ async def list_webhooks(request: Request, runs: Tenant) -> Response:
 
 
 @router.put("/webhooks/{name}", response_model=WebhookPut, **needs(Role.ADMIN, body=WebhookBody))
-async def put_webhook(request: Request, runs: Tenant, name: Id) -> Response:
+async def put_webhook(request: Request, runs: Tenant, name: NewName) -> Response:
     """Keep a webhook, or change that of its name."""
     body = await body_of(request, WebhookBody)
     asked = {field: getattr(body, field) for field in WebhookBody.model_fields}
     by = principal_of(request).id
-    row = await webhooks.put(_store(request), runs.tenant_id, name, now=_now(request), by=by, **asked)
+    webhooks.check_name(name)
+    webhooks.wanted(body.form, body.url, body.stops, body.steps)
+    putting = webhooks.put(_store(request), runs.tenant_id, name, now=_now(request), by=by, **asked)
+    row = await (
+        judged(putting, 409) if body.secret is None else putting
+    )  # it is the one that the webhook has, or has not
     return answer(request, {**_out(row), "secret": row.secret if row.form in (webhooks.OUT, webhooks.STEPS) else None})
 
 

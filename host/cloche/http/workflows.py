@@ -15,7 +15,7 @@ from cloche.http.models import DeployBody, ForkBody, Started, VersionList, Versi
 from cloche.http.models_of_pages import CheckBody, CheckOut
 from cloche.http.principals import Role
 from cloche.http.runs import run_of
-from cloche.http.service import Id, Tenant, found, needs, principal_of, service_of
+from cloche.http.service import Id, Tenant, found, judged, needs, principal_of, service_of
 from cloche.operations.forms import instant, to_json
 
 router = APIRouter()
@@ -40,7 +40,10 @@ async def list_workflows(request: Request, runs: Tenant) -> Response:
 @router.get("/workflows/{workflow}/versions", response_model=VersionList, **needs(Role.VIEWER))
 async def list_versions(request: Request, runs: Tenant, workflow: Id) -> Response:
     """What the tenant has deployed of a workflow, the last first."""
-    return answer(request, {"versions": [_version(one) for one in await runs.versions(workflow)]})
+    return answer(
+        request,
+        {"versions": [_version(one) for one in await found(lambda: runs.versions(workflow), "workflow", workflow)]},
+    )
 
 
 def _version(one: Any) -> dict[str, Any]:
@@ -64,7 +67,7 @@ async def deploy(request: Request, runs: Tenant, workflow: Id) -> Response:
     if body.source is not None and body.language is None:
         raise InvalidInput("say which language the source is in", path="language", problems=["language: needed"])
     content = to_json(body.graph) if body.graph is not None else body.source
-    version = await _hosted(runs).deploy(
+    deploying = _hosted(runs).deploy(
         content,
         workflow=workflow,
         language=body.language,
@@ -72,7 +75,7 @@ async def deploy(request: Request, runs: Tenant, workflow: Id) -> Response:
         main=body.main,
         by=principal_of(request).id,
     )
-    return answer(request, _version(version), 201)
+    return answer(request, _version(await judged(deploying, 422)), 201)
 
 
 @executing.post("/workflows/{workflow}/check", response_model=CheckOut, **needs(Role.OPERATOR, body=CheckBody))
@@ -119,7 +122,7 @@ async def fork(request: Request, runs: Tenant, run_id: Id) -> Response:
     await run_of(runs, run_id)
     body = await body_of(request, ForkBody)
     given = {"input_data": body.input} if body.has_input else {}
-    made = await _hosted(runs).fork(run_id, at=body.at, new_run_id=body.run_id, **given)
+    made = await judged(_hosted(runs).fork(run_id, at=body.at, new_run_id=body.run_id, **given), 409)
     return answer(request, {"id": made.id, "status": str(await made.status())}, 201)
 
 

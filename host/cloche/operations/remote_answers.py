@@ -58,7 +58,7 @@ class FailBody(_Said):
 
     error: RaisedBody
     is_retryable: bool = Field(True, strict=True, description="False: no attempt follows, whatever the step says.")
-    retry_after_s: float = Field(0.0, ge=0, le=1e7)
+    retry_after_s: float = Field(0.0, strict=True, ge=0, le=1e7)
     is_tagged: IsTagged = False
 
 

@@ -69,23 +69,31 @@ async def put(
         UsageError: the name, form, URL, secret or a stop is not one.
     """
     whose = tenant_id(tenant)
-    if not _NAME.fullmatch(name):
-        raise UsageError("the name of a webhook is 1 to 63 small letters, digits, '-' and '_'")
+    check_name(name)
     before = await store.webhook(whose, name)
     secret = secret if secret is not None or before is None else before.secret
-    wanted = _wanted(form, url, stops, steps)
+    told = wanted(form, url, stops, steps)
     if form in (OUT, STEPS):
         secret = secret or made_secret()
     if not secret:
         raise UsageError("say the secret that its sender signs with")
     check_secret(form, secret)
-    row = WebhookRow(whose, name, form, url, secret, wanted, before.created_at if before is not None else now)
-    await write_act(store, Act.WEBHOOK_PUT, by, now, whose, webhook=name, form=form, url=url, stops=list(wanted))
+    row = WebhookRow(whose, name, form, url, secret, told, before.created_at if before is not None else now)
+    await write_act(store, Act.WEBHOOK_PUT, by, now, whose, webhook=name, form=form, url=url, stops=list(told))
     await store.put_webhook(row)
     return row
 
 
-def _wanted(form: str, url: str, stops: Sequence[str] | None, steps: Sequence[str] | None) -> tuple[str, ...]:
+def check_name(name: str) -> None:
+    """
+    Raises:
+        UsageError: no webhook has it.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError("the name of a webhook is 1 to 63 small letters, digits, '-' and '_'")
+
+
+def wanted(form: str, url: str, stops: Sequence[str] | None, steps: Sequence[str] | None) -> tuple[str, ...]:
     """What a webhook is told of, as its row has it.
 
     Raises:
@@ -100,10 +108,10 @@ def _wanted(form: str, url: str, stops: Sequence[str] | None, steps: Sequence[st
         return _stored(steps)
     if form == OUT:
         check_url(url)
-        wanted = tuple(stop for stop in STOPS if stop in (BY_DEFAULT if stops is None else stops))
-        if not wanted or not set(stops or ()) <= set(STOPS):
+        told = tuple(stop for stop in STOPS if stop in (BY_DEFAULT if stops is None else stops))
+        if not told or not set(stops or ()) <= set(STOPS):
             raise UsageError(f"a webhook is told of {', '.join(STOPS)}")
-        return wanted
+        return told
     if form not in FORMS or url or stops:
         raise UsageError(f"a webhook that is received has a form ({', '.join(FORMS)}) and a secret, and no more")
     return ()

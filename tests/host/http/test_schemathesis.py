@@ -1,86 +1,103 @@
-"""What `/openapi.json` says is so: requests that it allows and forbids, to every endpoint of a real server."""
+"""What `/openapi.json` says is so: schemathesis asks a real server as an outsider does, with all of its checks.
+
+`schemathesis.toml` in the root of the repository has what it is told beside the document.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
-from support.commands import MATH, cloche
-from support.serving import Serving
+import pytest
+from support.flows import math
 
-BOUNDED = settings(
-    max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
-)
-# Ids, names and code have rules that no JSON Schema says: such a request fits the document, and is refused with a reason.
-LEFT_OUT = [positive_data_acceptance]
-# In sequences each request has the token, also one that was to lack it: the test of every endpoint holds what is refused.
-LEFT_OUT_IN_SEQUENCES = [*LEFT_OUT, negative_data_rejection]
-ENDLESS = "/v1/feed"  # its own tests hold it
+from cloche import Cloche, http
+from cloche.http.server import Server
+from cloche.operations import tokens
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_S = 300.0
+COMMAND = [str(Path(sys.executable).with_name("schemathesis")), "run", "--checks", "all"]
+SAME = ["--generation-deterministic", "--continue-on-failure", "--no-color", "--rate-limit", "100000/s"]
+
+
+class Counted(http.App):
+    """An app that counts its answers, and ends each stream when it has begun: what those hold has tests of its own."""
+
+    answered: Counter[tuple[str, int]]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        is_stream, has_begun = scope["path"].endswith(("/feed", "/events")), asyncio.Event()
+
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self.answered[scope["method"] + scope["path"][:6], message["status"]] += 1
+            elif is_stream:
+                has_begun.set()
+                message = {**message, "more_body": False}
+            await send(message)
+
+        async def received() -> Any:
+            if is_stream:
+                await has_begun.wait()
+                return {"type": "http.disconnect"}
+            return await receive()
+
+        await super().__call__(scope, received, sent)
+
+
+async def _serve(folder: Path, told: SimpleQueue[Any]) -> None:
+    """Until it is told to end; it takes as many requests as there are."""
+    async with Cloche(str(folder / "runs.db"), workflows=[math]) as client:
+        store, now = client.connection.store, client.connection.world.now()
+        token = await tokens.create(store, tenant=None, role="admin", label="", now=now, lasts_s=None, by="")
+        for number in range(3):
+            await (await client.start("math", {"x": number}, run_id=f"r{number}")).result()
+        app: Any = http.app(client, requests_per_s=1e6, burst=10**6)
+        app.__class__, app.answered = Counted, Counter()
+        server, loop = Server("127.0.0.1", 0), asyncio.get_running_loop()
+        told.put((server.url, token.text, app, lambda: loop.call_soon_threadsafe(server.end)))
+        await server.run(app)
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Serving]:
-    store = str(folder / "runs.db")
-    made = cloche("token", "create", "--all-tenants", "--role", "admin", "--store", store)
-    with Serving(MATH, store=store, token=made.out.strip()) as server:
-        yield server
+def serving(folder: Path) -> Iterator[tuple[str, str, Counted]]:
+    """Where it serves, a token, and the app."""
+    told: SimpleQueue[Any] = SimpleQueue()
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(folder, told)))
+    thread.start()
+    url, token, app, end = told.get(timeout=PATIENCE_S)
+    try:
+        yield url, token, app
+    finally:
+        end()
+        thread.join(PATIENCE_S)
 
 
-def test_every_endpoint_does_what_the_document_says(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        for number in range(3):
-            server.post("/v1/workflows/math/runs", {"input": {"x": number}, "run_id": f"r{number}"}, Prefer="wait=30")
-        schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json").exclude(path=ENDLESS)
-        wrong = {}
-        found: Any = schema.get_all_operations()
-        operations = [one.ok() for one in found]
-        for operation in operations:
-            try:
-                _held(operation, server)
-            except Exception as error:
-                wrong[operation.label] = str(error)
-        assert wrong == {}
-        assert len(operations) >= 30
-
-
-def _held(operation: Any, server: Serving) -> None:
-    @BOUNDED
-    @given(case=operation.as_strategy())
-    def check(case: Any) -> None:
-        _hurry(case)
-        case.call_and_validate(headers=dict(server.headers), excluded_checks=LEFT_OUT)
-
-    check()
-
-
-def _hurry(case: Any) -> None:
-    """A poll that the document allows waits for as long as it is told: here for a moment."""
-    if case.operation.path == "/v1/steps/poll" and isinstance(case.body, dict):
-        wait_s = case.body.get("wait_s", 1)
-        if isinstance(wait_s, int | float) and wait_s > 0:
-            case.body["wait_s"] = 0.1
-
-
-def test_what_follows_from_an_answer_does_too(tmp_path: Path) -> None:
-    """In sequences: what one request has made, the links of the document lead the next ones to."""
-    with serving(tmp_path) as server:
-        schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json").exclude(path=ENDLESS)
-        followed: list[str] = []
-        machine: Any = schema.as_state_machine()
-
-        class Following(machine):  # type: ignore[misc]  # it is made of the document
-            def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-                _hurry(case)
-                return {"headers": dict(server.headers)}
-
-            def validate_response(self, response: Any, case: Any, *_: Any, **options: Any) -> None:
-                followed.append(case.operation.label)
-                case.validate_response(response, excluded_checks=LEFT_OUT_IN_SEQUENCES, transport_kwargs=options)
-
-        Following.run(settings=settings(BOUNDED, max_examples=20, stateful_step_count=6))
-        assert len(followed) >= 40
+@pytest.mark.parametrize(
+    ("phases", "more", "least"),
+    [
+        ("examples,coverage", [], 3_000),
+        ("examples,fuzzing", ["--max-examples", "6"], 400),
+        ("stateful", ["--max-examples", "20"], 100),
+    ],
+)
+def test_what_the_document_says_is_so(tmp_path: Path, phases: str, more: list[str], least: int) -> None:
+    with serving(tmp_path) as (url, token, app):
+        asked = [*COMMAND, f"{url}/openapi.json", "-H", f"Authorization: Bearer {token}", "--phases", phases]
+        found = subprocess.run([*asked, *SAME, *more], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert found.returncode == 0, found.stdout
+        operations = sum(len(methods) for methods in app.openapi()["paths"].values())
+        assert f"{operations} selected / {operations} total" in found.stdout
+    statuses = {status for _, status in app.answered}
+    assert sum(app.answered.values()) > least
+    assert not statuses & {429, 500, 503}
+    assert {200, 404, 422} <= statuses

@@ -246,10 +246,11 @@ async def test_an_admin_keeps_webhooks_over_http(journal: Journal) -> None:
         assert (await ask.get("/v1/webhooks/ops/deliveries")).json() == {"deliveries": []}
         for wrong in (
             {"url": "http://a.example"},
-            {"form": "github"},
             {"form": "stripe", "secret": "x" * 9, "url": url},
         ):
             assert (await ask.put("/v1/webhooks/new", json=wrong)).status_code == 400
+        lacking = await ask.put("/v1/webhooks/new", json={"form": "github"})  # one that is there has a secret
+        assert (lacking.status_code, "secret" in lacking.json()["detail"]) == (409, True)
         assert (await ask.put("/v1/webhooks/New", json={"url": url})).status_code == 400
         assert (await ask.delete("/v1/webhooks/ops")).status_code == 204
         assert (await ask.delete("/v1/webhooks/ops")).status_code == 404
