@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from cloche.errors import InvalidInput
 from cloche.http.problems import Refused
+from cloche.http.rules import takes_nothing
 from cloche.operations.forms import from_cbor, to_cbor, to_json
 
 JSON, CBOR, CBOR_SEQUENCE = "application/json", "application/cbor", "application/cbor-seq"
@@ -29,7 +30,9 @@ BODIES: dict[str, type[BaseModel]] = {}  # by name: their schemas are made when 
 def described(model: type[BaseModel]) -> dict[str, Any]:
     """What a route says of a body that it reads itself: a name among the forms of the document, which has the rest."""
     BODIES[model.__name__] = model
-    is_required = any(one.is_required() for one in model.model_fields.values())  # else no body is an empty one
+    rule: Any = model.model_config.get("json_schema_extra") or {}
+    is_needed = any(one.is_required() for one in model.model_fields.values())
+    is_required = is_needed or not takes_nothing(rule)  # else no body is an empty one
     form = {"schema": {"$ref": f"{SCHEMAS}{model.__name__}"}}
     return {"required": is_required, "content": dict.fromkeys((JSON, CBOR), form)}
 

@@ -32,6 +32,12 @@ def _is(member: str, *values: str) -> dict[str, Any]:
     return {"required": [member], "properties": {member: {"enum": list(values)}}}
 
 
+def takes_nothing(rule: dict[str, Any]) -> bool:
+    """Whether an object without members is one of those that the rule allows."""
+    others = [any(map(takes_nothing, rule[name])) for name in ("anyOf", "oneOf") if name in rule]
+    return not rule.get("required") and all(others) and all(map(takes_nothing, rule.get("allOf", ())))
+
+
 PAYLOAD_OR_ERROR: dict[str, Any] = {
     "anyOf": [given(without=("payload",)), given(without=("error",)), given("heartbeat", heartbeat={"const": True})]
 }

@@ -44,6 +44,8 @@ async def test_a_body_that_must_be_there_is_said_to_be(journal: Journal) -> None
             path: one["post"].get("requestBody", {}).get("required") for path, one in paths.items() if "post" in one
         }
         assert (required["/v1/bulk"], required["/v1/runs/{run_id}/cancel"]) == (True, False)
+        assert required["/v1/workflows/{workflow}/versions"]  # one of its members has to be there
+        assert paths["/v1/webhooks/{name}"]["put"]["requestBody"]["required"]
         assert (await ask.post("/v1/bulk")).status_code == 422
 
 
