@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 from support.apps import Journal, in_loop
 from support.served import adding, served
 
@@ -81,3 +82,18 @@ async def test_a_time_is_no_number(journal: Journal) -> None:
                 (await ask.get(path, params={"since": one})).status_code for one in ("0.5", "1767225600", "2026-01-01")
             ]
             assert answers == [422, 422, 200], path
+
+
+@in_loop
+async def test_one_of_these_is_said_and_held(journal: Journal) -> None:
+    """The server accepts what the document's form of a schedule does, and refuses what it does not."""
+    async with served(adding(journal)) as (ask, _):
+        document = (await ask.get("/openapi.json")).json()
+        form = {**document["components"]["schemas"]["ScheduleBody"], "components": document["components"]}
+        whens: list[dict[str, Any]] = [{}, {"cron": "0 9-17 * * MON-FRI"}, {"every": 60}, {"at": "2030-01-31T08:00"}]
+        whens += [{"cron": "0 9 * * *", "every": 60}, {"every": 60, "at": None}, {"every": "60"}, {"at": "1969-12-31"}]
+        bodies = [{"workflow": "adding", "input": 1, **when} for when in whens]
+        answers = [(await ask.put("/v1/schedules/s", json=body)).status_code for body in bodies]
+        assert answers == [422, 200, 200, 200, 422, 200, 422, 422]
+        allowed = [jsonschema_rs.is_valid(form, body) for body in bodies]
+        assert allowed == [status == 200 for status in answers]
