@@ -1,6 +1,6 @@
 /** Who asks, and for which tenant. */
 
-import { derived, signal } from "./signals";
+import { computed, signal } from "./signals";
 import { ask, isSignedOut, Problem, setToken, tenant } from "./api/client";
 import type { Me, Role, TenantUsage } from "./api/models";
 
@@ -10,7 +10,7 @@ export const isAway = signal(false);
 /** Tenants that have runs, for who reaches all of them. */
 export const tenants = signal<string[]>([]);
 /** The tenant that the page shows. */
-export const shownTenant = derived(() => tenant.value ?? me.value?.tenant ?? me.value?.default_tenant ?? "");
+export const shownTenant = computed(() => tenant.value ?? me.value?.tenant ?? me.value?.default_tenant ?? "");
 
 const RANK: Record<Role, number> = { worker: 0, viewer: 1, operator: 2, admin: 3 };
 export const may = (role: Role): boolean => me.value !== null && RANK[me.value.role] >= RANK[role];

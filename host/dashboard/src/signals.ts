@@ -1,92 +1,39 @@
-/** Values that know who reads them: a component that has read a signal while it was drawn is drawn again when it changes.
+/** Signals, as `@preact/signals-core` has them, and what Preact has to know of them: a component that has read a signal while
+ * it was drawn is drawn again when it changes.
  *
- * What follows from signals is worked out when it is read (`derived`), and so nothing is ever out of date. Changes made in one
- * turn of the browser's loop are drawn together, as Preact does it.
+ * Each component is drawn inside an effect, which ends with the drawing that comes next, or with the component. Only what
+ * Preact's and the signals' documentation names is used: `options.vnode` is called with each element that is made.
  */
 
-import { options, type Component, type VNode } from "preact";
+import { effect } from "@preact/signals-core";
+import { Fragment, options, type ComponentChildren, type FunctionComponent } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
 
-interface Reader {
-  changed: () => void;
-  /** The readers of each signal that it has read: itself among them. */
-  reads: Set<Set<Reader>>;
-}
+export { computed, signal, type ReadonlySignal, type Signal } from "@preact/signals-core";
 
-export interface ReadonlySignal<T> {
-  readonly value: T;
-  /** The value, without becoming a reader. */
-  peek: () => T;
-}
+/** By a component, the one that is drawn in its place. */
+const tracking = new WeakMap<object, FunctionComponent>();
 
-export interface Signal<T> extends ReadonlySignal<T> {
-  value: T;
-  /** Call `told` with the value now, and whenever it is another one. Gives what ends that. */
-  subscribe: (told: (value: T) => void) => () => void;
-}
-
-let drawn: Reader | undefined; // of the component that is being drawn
-
-export function signal<T>(value: T): Signal<T> {
-  const readers = new Set<Reader>();
-  return {
-    get value() {
-      if (drawn) {
-        readers.add(drawn);
-        drawn.reads.add(readers);
-      }
-      return value;
-    },
-    set value(next) {
-      if (next === value) return;
-      value = next;
-      [...readers].forEach((one) => one.changed());
-    },
-    peek: () => value,
-    subscribe(told) {
-      const one: Reader = { changed: () => told(value), reads: new Set([readers]) };
-      readers.add(one);
-      one.changed();
-      return () => forget(one);
-    },
+function track(draw: FunctionComponent): FunctionComponent {
+  const Tracked: FunctionComponent = (props) => {
+    const [, again] = useState({});
+    const end = useRef<(() => void) | null>(null);
+    let drawn: ComponentChildren;
+    let isDrawn = false;
+    end.current?.();
+    end.current = effect(() => {
+      if (isDrawn) return again({});
+      isDrawn = true;
+      drawn = draw(props);
+    });
+    useEffect(() => () => end.current!(), []);
+    return drawn;
   };
+  tracking.set(draw, Tracked).set(Tracked, Tracked);
+  return Tracked;
 }
 
-export const derived = <T>(of: () => T): ReadonlySignal<T> => ({
-  get value() {
-    return of();
-  },
-  peek() {
-    const before = drawn;
-    drawn = undefined;
-    const value = of();
-    drawn = before;
-    return value;
-  },
-});
-
-function forget(reader: Reader | undefined): void {
-  reader?.reads.forEach((readers) => readers.delete(reader));
-  reader?.reads.clear();
-}
-
-// Where Preact's own hooks stand too: `__r` is called before a component is drawn, `diffed` once it and what is in it are.
-type Node = VNode & { __c?: Component & { reader?: Reader } };
-const hooks = options as { __r?: (node: Node) => void; diffed?: (node: Node) => void; unmount?: (node: Node) => void };
-const { __r: before, diffed, unmount } = hooks;
-
-hooks.__r = (node) => {
-  before?.(node);
-  const component = node.__c!;
-  forget(component.reader);
-  drawn = component.reader ??= { changed: () => component.setState({}), reads: new Set() };
-};
-
-hooks.diffed = (node) => {
-  drawn = undefined;
-  diffed?.(node);
-};
-
-hooks.unmount = (node) => {
-  unmount?.(node);
-  forget(node.__c?.reader);
+options.vnode = (node) => {
+  const { type } = node;
+  if (typeof type === "function" && type !== Fragment) node.type = tracking.get(type) ?? track(type as FunctionComponent);
 };

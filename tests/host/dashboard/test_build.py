@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -33,9 +34,9 @@ def test_every_package_is_pinned_by_its_digest_and_no_registry_is_named() -> Non
     assert "://" not in (SOURCES / ".npmrc").read_text("utf-8")
 
 
-def test_only_preact_reaches_the_browser_beside_its_sources() -> None:
+def test_only_preact_and_its_signals_reach_the_browser_beside_its_sources() -> None:
     shipped = {name.removeprefix("node_modules/") for name, one in packages().items() if not one.get("dev")}
-    assert shipped == {"preact"}
+    assert shipped == {"preact", "@preact/signals-core"}
 
 
 def test_what_is_there_is_built_from_the_sources_as_they_are(build: dict[str, Any]) -> None:
@@ -65,6 +66,11 @@ def test_sources_can_be_read_at_once() -> None:
     files = [*(SOURCES / "src").rglob("*.ts"), *(SOURCES / "src").rglob("*.tsx")]
     long = {file.name: lines for file in files if (lines := file.read_text("utf-8").count("\n")) > LINES_MAX}
     assert (long, len(files) > 20) == ({}, True)
+
+
+def test_no_source_uses_a_librarys_private_names() -> None:
+    texts = {file.name: file.read_text("utf-8") for file in (SOURCES / "src").rglob("*.ts*")}
+    assert {name: found for name, text in texts.items() if (found := re.findall(r"(?<![\w\"])__?[a-z]\w*", text))} == {}
 
 
 def test_no_source_writes_html_or_asks_another_server() -> None:

@@ -1,6 +1,6 @@
 /** Code that is looked at: what can be read of it, what is selected, and the log of a run of it; of a workflow before any run an empty one. */
 
-import { derived, signal } from "../signals";
+import { computed, signal } from "../signals";
 import { Log } from "./fold";
 import { FAILED, SUSPENDED, type Call, type Head, type Place } from "./fold-words";
 
@@ -46,15 +46,15 @@ export class CodeModel {
   readonly selected = signal<string | null>(null);
   readonly shape = signal<Shape | null>(null);
   readonly source = signal<Source | null>(null);
-  readonly isLive = derived(() => this.seq.value === null);
+  readonly isLive = computed(() => this.seq.value === null);
   /** Everything that is drawn is a function of this: the record that is looked at, with the cursor of the log on it. */
-  readonly frame = derived(() => {
+  readonly frame = computed(() => {
     const version = this.version.value;
     const at = Math.min(this.seq.value ?? this.log.count, this.log.count);
     this.log.to(at);
     return { at, version };
   });
-  readonly selection = derived<Selection | null>(() => {
+  readonly selection = computed<Selection | null>(() => {
     this.version.value;
     const wanted = this.selected.value;
     if (wanted === null) return null;
