@@ -13,11 +13,10 @@ import { SignIn } from "./shell/sign-in";
 import { Account } from "./shell/account";
 import { PAGES, pageOf } from "./pages/pages";
 import { go, link, place } from "./router";
-import { begin, isAway, me, shownTenant } from "./session";
+import { isAway, me, shownTenant } from "./session";
 import { toggleTheme } from "./theme";
 
 export function App(): JSX.Element {
-  useEffect(() => void begin(), []);
   useKeys("Everywhere", [{ keys: "t", label: "light or dark", run: toggleTheme }]);
   if (isSignedOut.value) return <SignIn />;
   if (me.value === null) return <Waiting />;

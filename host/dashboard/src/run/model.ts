@@ -100,13 +100,13 @@ export class RunModel extends CodeModel {
 
   async load(): Promise<void> {
     const self = path("runs", this.id);
-    void this.#ask(self, this.run);
+    const heads = this.#readHeads(); // first: a browser asks a server for six things at a time
     void this.askWhy();
     void this.#ask<Shape>(`${self}/shape`, this.shape);
     void this.#ask(`${self}/source`, this.source);
     void this.#ask(`${self}/lineage`, this.lineage);
     try {
-      await this.#readHeads();
+      await heads;
     } catch (error) {
       if (this.#over.signal.aborted) return;
       if (error instanceof Problem && error.status > 0 && error.status < 500) this.problem.value = error;

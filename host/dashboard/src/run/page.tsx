@@ -1,7 +1,7 @@
 /** The page of one run. One state, `{seq, step}`, stands in the address; all else is a function of the log and of it. */
 
 import type { JSX } from "preact";
-import { useEffect, useMemo } from "preact/hooks";
+import { useLayoutEffect, useMemo } from "preact/hooks";
 import { useKeys } from "../keys";
 import { link } from "../router";
 import { ActPanel } from "./act-panel";
@@ -17,8 +17,8 @@ import { Timeline } from "./timeline";
 
 export function RunPage({ id }: { id: string }): JSX.Element {
   const model = useMemo(() => new RunModel(id), [id]);
-  useEffect(() => {
-    void model.load();
+  useLayoutEffect(() => {
+    void model.load(); // before the frame is painted
     return () => model.close();
   }, [model]);
   const problem = model.problem.value;
