@@ -100,11 +100,12 @@ export class RunModel extends CodeModel {
 
   async load(): Promise<void> {
     const self = path("runs", this.id);
-    const heads = this.#readHeads(); // first: a browser asks a server for six things at a time
-    void this.askWhy();
-    void this.#ask<Shape>(`${self}/shape`, this.shape);
-    void this.#ask(`${self}/source`, this.source);
-    void this.#ask(`${self}/lineage`, this.lineage);
+    const heads = this.#readHeads(); // first, and with little beside it: it is what is looked at
+    void this.askWhy().then(() => {
+      void this.#ask<Shape>(`${self}/shape`, this.shape);
+      void this.#ask(`${self}/source`, this.source);
+      void this.#ask(`${self}/lineage`, this.lineage);
+    });
     try {
       await heads;
     } catch (error) {
