@@ -1,4 +1,4 @@
-"""What schemathesis does before it asks: `schemathesis.toml` names this file."""
+"""What schemathesis does before it asks: `.ci/schemathesis.toml` names this file."""
 
 from __future__ import annotations
 
