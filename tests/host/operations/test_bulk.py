@@ -180,10 +180,14 @@ async def test_a_page_looks_at_so_many_runs_and_its_cursor_goes_on(
         monkeypatch.setattr(f"cloche.store.{module}.listings.LOOKED_AT_MAX", 4)
     flow = create_workflow(id="w").wait_for_event("paid").commit()
     async with AppOn(await store.connect(), workflows=[flow]) as app:
-        for number in range(11):
+        for number in range(2):
             await app.start("w", {"n": number}, run_id=f"r{number}")
         await until(lambda: app.is_idle)
-        last = (await app.find(limit=None))[-2].updated_at
+        last = max(row.updated_at for row in await app.find(limit=None))
+        await until(lambda: app.connection.world.now() > last)
+        for number in range(2, 11):
+            await app.start("w", {"n": number}, run_id=f"r{number}")
+        await until(lambda: app.is_idle)
         pages, cursor = list[list[str]](), None
         while cursor is not None or not pages:
             page = await app.find(limit=3, cursor=cursor, status="waiting", until=last)
